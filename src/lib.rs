@@ -1,0 +1,1 @@
+//! A supervised pool of worker processes for actix.
