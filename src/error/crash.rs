@@ -1,0 +1,261 @@
+//! The end of a worker, as its tasks are told of it.
+//!
+//! Belongs here: what is known about a process that ended, and how it is put in words.
+//! Does not belong here: watching processes, deciding who is a suspect, restarting.
+//! Invariant: one process's end is described once and shared; only `started` and `suspects` differ by task.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::task::Slot;
+
+use super::{signal, text};
+
+/// Whether a task was polled before its worker was lost.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// It was: some of its effects may have happened.
+    Yes,
+    /// It surely was not: it is safe to submit again whatever it does.
+    No,
+    /// It was sent, and the word of its start may have been lost with the worker.
+    Unknown,
+}
+
+/// What ended a worker.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LossCause {
+    /// It ended by itself, with a code.
+    Exited,
+    /// It was ended by a signal that the pool did not send.
+    Signal,
+    /// It panicked outside a task; only where that is known.
+    Panicked,
+    /// The pool killed it, for a task that held its loop and had to end.
+    Killed,
+    /// It failed before it was ready: spawn, connection, handshake or state initializer.
+    Init,
+    /// It broke the protocol and was killed.
+    Protocol,
+    /// The `System` or arbiter of its pool ended.
+    PoolGone,
+}
+
+/// What is known about one process that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Crash {
+    pub(crate) slot: Slot,
+    pub(crate) generation: u32,
+    pub(crate) pid: Option<u32>,
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) cause: LossCause,
+    pub(crate) detail: Option<String>,
+    pub(crate) rss: Option<u64>,
+    pub(crate) uptime: Duration,
+    pub(crate) stderr_tail: String,
+}
+
+/// Says which worker was lost, how, and what that means for the task that gets it.
+///
+/// Cheap to clone: every task of the worker shares the description. `Display` is one line; `{:#}` adds all that was kept
+/// of the worker's stderr.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashReport {
+    shared: Arc<Crash>,
+    started: Started,
+    suspects: u32,
+}
+
+impl CrashReport {
+    pub(crate) fn new(crash: Arc<Crash>, started: Started, suspects: u32) -> Self {
+        Self {
+            shared: crash,
+            started,
+            suspects,
+        }
+    }
+
+    /// Returns the worker's place in the pool.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.shared.slot
+    }
+
+    /// Returns how many processes were in that slot before it.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.shared.generation
+    }
+
+    /// Returns its process id, if it got as far as to have one.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.shared.pid
+    }
+
+    /// Returns the code it exited with.
+    #[must_use]
+    pub fn code(&self) -> Option<i32> {
+        self.shared.code
+    }
+
+    /// Returns the number of the signal that ended it; never on Windows.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        self.shared.signal
+    }
+
+    /// Returns the name of that signal, such as `SIGSEGV`, if it has one on this platform.
+    #[must_use]
+    pub fn signal_name(&self) -> Option<&'static str> {
+        self.shared.signal.and_then(signal::name)
+    }
+
+    /// Returns what ended it.
+    #[must_use]
+    pub fn cause(&self) -> &LossCause {
+        &self.shared.cause
+    }
+
+    /// Returns what more is known about the cause, such as the task it was killed for.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.shared.detail.as_deref()
+    }
+
+    /// Returns its resident memory in bytes when it was last measured.
+    #[must_use]
+    pub fn rss(&self) -> Option<u64> {
+        self.shared.rss
+    }
+
+    /// Returns the time from its spawn to its end.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.shared.uptime
+    }
+
+    /// Returns whether this task had started.
+    #[must_use]
+    pub fn started(&self) -> Started {
+        self.started
+    }
+
+    /// Returns how many tasks may have caused it, this one among them; 0 if this one did not.
+    ///
+    /// With 1 this task is the cause as far as the pool can know.
+    #[must_use]
+    pub fn suspects(&self) -> u32 {
+        self.suspects
+    }
+
+    /// Returns the last of what it wrote to stderr, at most 8 KiB; empty if it was not captured.
+    #[must_use]
+    pub fn stderr_tail(&self) -> &str {
+        &self.shared.stderr_tail
+    }
+
+    /// The report without its words on a task, for a worker that was lost before it had one.
+    pub(super) fn without_task(&self) -> impl fmt::Display {
+        struct WorkerOnly<'a>(&'a CrashReport);
+
+        impl fmt::Display for WorkerOnly<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write_worker(f)?;
+                text::write_stderr(f, self.0.stderr_tail())
+            }
+        }
+
+        WorkerOnly(self)
+    }
+
+    fn write_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}.{}", self.slot().index(), self.generation())?;
+        if let Some(pid) = self.pid() {
+            write!(f, " (pid {pid})")?;
+        }
+        f.write_str(" was lost: ")?;
+        self.write_cause(f)?;
+        write!(f, " after {:.1?}", self.uptime())?;
+        if let Some(rss) = self.rss() {
+            write!(f, ", last seen with {:.1} MiB", rss as f64 / 1_048_576.0)?;
+        }
+        match self.detail() {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+
+    fn write_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.cause() {
+            LossCause::Exited => {
+                return match self.code() {
+                    // What the standard library exits with after a panic in main.
+                    Some(101) => f.write_str("exited with code 101 (as after a panic in main)"),
+                    Some(code) => write!(f, "exited with code {code}"),
+                    None => f.write_str("exited with an unknown code"),
+                };
+            }
+            LossCause::Signal => {
+                f.write_str("killed by ")?;
+                self.write_signal(f)?;
+                return f.write_str(match self.signal_name() {
+                    Some("SIGKILL") => {
+                        " (not by the pool: a usual sender is the kernel's out-of-memory killer)"
+                    }
+                    Some("SIGABRT") => {
+                        " (an abort: a failed assertion in C, a panic while panicking, or `panic = \"abort\"`)"
+                    }
+                    _ => "",
+                });
+            }
+            LossCause::Panicked => "panicked outside a task",
+            LossCause::Killed => "killed by the pool",
+            LossCause::Init => "failed before it was ready",
+            LossCause::Protocol => "broke the protocol and was killed",
+            LossCause::PoolGone => "the System or arbiter of its pool ended",
+        })?;
+        if self.signal().is_some() {
+            f.write_str(" (")?;
+            self.write_signal(f)?;
+            f.write_str(")")
+        } else if let Some(code) = self.code() {
+            write!(f, " (code {code})")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn write_signal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signal_name(), self.signal()) {
+            (Some(name), _) => f.write_str(name),
+            (None, Some(number)) => write!(f, "signal {number}"),
+            (None, None) => f.write_str("an unknown signal"),
+        }
+    }
+}
+
+impl fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_worker(f)?;
+        f.write_str(match self.started {
+            Started::Yes => "; the task had started",
+            Started::No => "; the task had not started, so it is safe to submit again",
+            Started::Unknown => "; the task may have started",
+        })?;
+        match (self.started, self.suspects) {
+            // A task that did not start is never a suspect, so saying it adds nothing.
+            (Started::No, _) => {}
+            (_, 0) => f.write_str(" and is no suspect")?,
+            (_, 1) => f.write_str(", 1 suspect")?,
+            (_, suspects) => write!(f, ", {suspects} suspects")?,
+        }
+        text::write_stderr(f, self.stderr_tail())
+    }
+}
+
+impl std::error::Error for CrashReport {}

@@ -1,0 +1,153 @@
+//! Where workers connect, and who may.
+//!
+//! Belongs here: choosing a place, listening, checking a peer's credentials. Does not belong here: tokens, deadlines.
+//! Invariant: a socket is gone from the file system when its endpoint is dropped.
+
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::{io, path::Path};
+
+use interprocess::local_socket::{
+    GenericFilePath, GenericNamespaced, ListenerOptions, Name,
+    prelude::*,
+    tokio::{Listener, Stream as LocalStream, prelude::*},
+};
+
+use crate::{ipc::Stream, wire::Place};
+
+/// Who may connect to an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerExpectation {
+    /// The process that was started for it.
+    pub(crate) pid: u32,
+}
+
+/// Where a pool makes its endpoints.
+#[derive(Debug)]
+pub(crate) enum SocketPlace {
+    #[cfg(unix)]
+    Directory(super::directory::SocketDirectory),
+    /// The platform's own namespace; the text is unguessable.
+    Namespace(String),
+}
+
+impl SocketPlace {
+    /// Finds a place: below `configured`, else the user's runtime directory, else the temp directory, else a name.
+    pub(crate) fn find(configured: Option<&Path>, random: &str) -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use super::directory::SocketDirectory;
+            if let Some(base) = configured {
+                return SocketDirectory::create(base, random).map(Self::Directory);
+            }
+            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let mut last = io::Error::other("no directory for sockets");
+            for base in runtime.into_iter().chain([std::env::temp_dir()]) {
+                match SocketDirectory::create(&base, random) {
+                    Ok(directory) => return Ok(Self::Directory(directory)),
+                    Err(error) => {
+                        last = io::Error::new(
+                            error.kind(),
+                            format!("below {}: {error}", base.display()),
+                        );
+                    }
+                }
+            }
+            if cfg!(target_os = "linux") {
+                tracing::debug!(%last, "no directory for sockets, an abstract name is used");
+            } else {
+                return Err(last);
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = configured;
+        Ok(Self::Namespace(format!("actix-multiprocess-{random}")))
+    }
+
+    fn place(&self, slot: u32, generation: u32) -> Place {
+        match self {
+            #[cfg(unix)]
+            Self::Directory(directory) => {
+                use std::os::unix::ffi::OsStringExt;
+                let path = directory.path().join(format!("w{slot}.{generation}"));
+                Place::Path(path.into_os_string().into_vec())
+            }
+            Self::Namespace(name) => Place::Name(format!("{name}-{slot}.{generation}")),
+        }
+    }
+
+    /// Opens the endpoint of one worker.
+    pub(crate) fn listen(&self, slot: u32, generation: u32) -> io::Result<Endpoint> {
+        let place = self.place(slot, generation);
+        let listener = ListenerOptions::new()
+            .name(name(&place)?)
+            .reclaim_name(true)
+            .create_tokio()?;
+        Ok(Endpoint { place, listener })
+    }
+}
+
+/// A socket on which one worker connects twice.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    place: Place,
+    listener: Listener,
+}
+
+impl Endpoint {
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Waits for the next connection, whoever it is from.
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        Ok(Stream::local(self.listener.accept().await?))
+    }
+}
+
+impl Stream {
+    /// Connects to a host's endpoint.
+    pub(crate) async fn connect(place: &Place) -> io::Result<Self> {
+        Ok(Self::local(LocalStream::connect(name(place)?).await?))
+    }
+
+    /// Says what is wrong with a peer, where the platform tells who it is.
+    pub(crate) fn check_peer(&self, expected: PeerExpectation) -> Result<(), String> {
+        let Self::Local(stream) = self else {
+            return Ok(());
+        };
+        let Ok(peer) = stream.peer_creds() else {
+            // The token has to do where the platform does not tell.
+            return Ok(());
+        };
+        #[cfg(unix)]
+        if let Some(uid) = peer.euid() {
+            let own = rustix::process::geteuid().as_raw();
+            if uid != own {
+                return Err(format!("it belongs to user {uid}, not {own}"));
+            }
+        }
+        match peer.pid() {
+            Some(pid) if i64::from(pid) != i64::from(expected.pid) => Err(format!(
+                "it comes from process {pid}, not from worker {}",
+                expected.pid
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn name(place: &Place) -> io::Result<Name<'_>> {
+    match place {
+        #[cfg(unix)]
+        Place::Path(path) => {
+            use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+            OsStr::from_bytes(path).to_fs_name::<GenericFilePath>()
+        }
+        #[cfg(not(unix))]
+        Place::Path(path) => String::from_utf8_lossy(path)
+            .into_owned()
+            .to_fs_name::<GenericFilePath>(),
+        Place::Name(name) => name.as_str().to_ns_name::<GenericNamespaced>(),
+    }
+}

@@ -1,0 +1,82 @@
+//! A worker's control connection: blocking, on a thread of its own.
+//!
+//! Belongs here: waiting for bytes, for a signal's wake-up, or for time. Does not belong here: what to do then.
+//! Invariant: works while the worker's event loop computes or hangs.
+
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
+
+use interprocess::local_socket::{Stream as LocalStream, prelude::*};
+
+use crate::wire::Place;
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Readable,
+    /// The wake-up was written to.
+    Woken,
+    TimedOut,
+}
+
+/// The control connection on the worker's side.
+#[derive(Debug)]
+pub(crate) struct Lifeline {
+    stream: LocalStream,
+}
+
+impl Lifeline {
+    pub(crate) fn connect(place: &Place) -> io::Result<Self> {
+        Ok(Self {
+            stream: LocalStream::connect(super::endpoint::name(place)?)?,
+        })
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Reads some bytes; 0 mean that the host has gone.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// Waits for bytes to read, for a byte on `wakeup`, or until `limit` has passed.
+    #[cfg(unix)]
+    pub(crate) fn wait(
+        &self,
+        wakeup: &impl std::os::fd::AsFd,
+        limit: Option<Duration>,
+    ) -> io::Result<Wait> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let LocalStream::UdSocket(socket) = &self.stream;
+        let mut fds = [
+            PollFd::new(socket, PollFlags::IN),
+            PollFd::new(wakeup, PollFlags::IN),
+        ];
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(0) => return Ok(Wait::TimedOut),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Wait::Woken),
+            Err(error) => return Err(error.into()),
+        }
+        let [_, wakeup] = fds;
+        if wakeup.revents().is_empty() {
+            Ok(Wait::Readable)
+        } else {
+            Ok(Wait::Woken)
+        }
+    }
+
+    /// Named pipes cannot be waited for together with anything else: a read that blocks is the wait.
+    #[cfg(not(unix))]
+    pub(crate) fn wait<W>(&self, _: &W, _: Option<Duration>) -> io::Result<Wait> {
+        Ok(Wait::Readable)
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens to a pool, as values and as log lines.
+//!
+//! Belongs here: events of workers, circuit and queue. Does not belong here: events of single tasks.
+
+use std::time::Duration;
+
+use crate::{error::CrashReport, task::WorkerInfo};
+
+/// Why a pool stopped taking tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// [`Drain`](crate::Drain), or the last `Pool`, `Addr` and `Recipient` were dropped.
+    Drain,
+    /// [`Stop`](crate::Stop).
+    Stop,
+    /// The pool's `System` or arbiter ended.
+    Gone,
+}
+
+/// Something that happened to a pool. Subscribers get it by [`Subscribe`](crate::Subscribe).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// A worker process was started and has yet to connect and to initialize its state.
+    WorkerStarting {
+        /// The process.
+        worker: WorkerInfo,
+    },
+    /// A worker is ready for tasks.
+    WorkerReady {
+        /// The process.
+        worker: WorkerInfo,
+        /// From the decision to start it until now.
+        took: Duration,
+    },
+    /// A worker ended without having been asked to, or could not be started.
+    WorkerLost {
+        /// What is known of its end. It says [`Started::Unknown`](crate::Started::Unknown), being about no single task.
+        report: CrashReport,
+        /// Tasks that settle as lost.
+        lost: usize,
+        /// Tasks that went back to the queue.
+        requeued: usize,
+    },
+    /// The worker that replaces a lost one is ready; follows its [`PoolEvent::WorkerReady`].
+    WorkerRestarted {
+        /// The new process.
+        worker: WorkerInfo,
+        /// From the loss until now.
+        after: Duration,
+    },
+    /// The restart budget is spent and no worker is ready: submits are refused until one is.
+    CircuitOpened {
+        /// Until the next attempt to start a worker.
+        retry_after: Duration,
+    },
+    /// A worker is ready again.
+    CircuitClosed {
+        /// How long the circuit was open.
+        after: Duration,
+    },
+    /// A submit was refused or made to wait because the queue was full; said again only after the queue had room.
+    QueueFull {
+        /// Tasks waiting.
+        waiting: usize,
+        /// Bytes of all unsettled tasks.
+        bytes: usize,
+    },
+    /// A connection to a worker's socket was refused: wrong or used token, or a stranger.
+    IntruderRefused {
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// The pool takes no more tasks.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+impl actix::Message for PoolEvent {
+    type Result = ();
+}
+
+impl PoolEvent {
+    /// Writes the event's one line to the log.
+    pub(crate) fn trace(&self) {
+        match self {
+            Self::WorkerStarting { worker } => tracing::debug!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                "worker starting"
+            ),
+            Self::WorkerReady { worker, took } => tracing::info!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                took = ?took,
+                "worker ready"
+            ),
+            Self::WorkerLost {
+                report,
+                lost,
+                requeued,
+            } => tracing::warn!(
+                slot = report.slot().index(),
+                generation = report.generation(),
+                pid = report.pid(),
+                cause = ?report.cause(),
+                code = report.code(),
+                signal = report.signal(),
+                uptime = ?report.uptime(),
+                lost,
+                requeued,
+                detail = report.detail(),
+                "worker lost"
+            ),
+            Self::WorkerRestarted { worker, after } => tracing::info!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                after = ?after,
+                "worker restarted"
+            ),
+            Self::CircuitOpened { retry_after } => {
+                tracing::warn!(retry_after = ?retry_after, "circuit opened");
+            }
+            Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
+            Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
+            Self::IntruderRefused { reason } => tracing::warn!(reason, "intruder refused"),
+            Self::Closed { reason } => tracing::info!(reason = ?reason, "pool closed"),
+        }
+    }
+}

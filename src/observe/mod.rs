@@ -1,0 +1,10 @@
+//! What can be seen of a pool: events, status, log lines.
+//!
+//! Belongs here: the values and their `tracing` form. Does not belong here: who collects or sends them.
+//! Invariant: every [`PoolEvent`] is also exactly one `tracing` line with the same fields.
+
+mod event;
+mod status;
+
+pub use event::{CloseReason, PoolEvent};
+pub use status::{Counts, DrainReport, PoolState, SlotState, SlotStatus, Status};

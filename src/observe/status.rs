@@ -1,0 +1,147 @@
+//! Snapshots of a pool.
+//!
+//! Belongs here: numbers that a person or a monitor reads. Does not belong here: anything decided by them.
+
+use std::time::Duration;
+
+use crate::task::Slot;
+
+/// What a pool is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PoolState {
+    /// No worker has been ready yet.
+    #[default]
+    Starting,
+    /// Taking tasks.
+    Running,
+    /// The restart budget is spent: submits are refused while one worker at a time is tried.
+    CircuitOpen,
+    /// Finishing what was accepted.
+    Draining,
+    /// Ending what still runs.
+    Stopping,
+    /// Nothing is left.
+    Stopped,
+}
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SlotState {
+    /// Waits before it starts a worker: back-off, or the circuit is open.
+    #[default]
+    Waiting,
+    /// The worker was started and is not ready.
+    Starting,
+    /// The worker takes tasks.
+    Ready,
+    /// The worker was asked to end.
+    Ending,
+    /// No worker, and none will be started.
+    Down,
+}
+
+/// One slot of a [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlotStatus {
+    /// Which slot.
+    pub slot: Slot,
+    /// What it is doing.
+    pub state: SlotState,
+    /// How many processes were in it before the present or next one.
+    pub generation: u32,
+    /// The process in it.
+    pub pid: Option<u32>,
+    /// Tasks sent to it whose end it has not reported.
+    pub in_flight: usize,
+    /// Tasks it has ended, over all generations.
+    pub done: u64,
+    /// Workers lost in this slot.
+    pub restarts: u64,
+}
+
+/// Settled tasks by how they ended. They add up to the accepted tasks that are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Tasks taken in, settled or not.
+    pub accepted: u64,
+    /// Returned a value.
+    pub done: u64,
+    /// Returned an error.
+    pub failed: u64,
+    /// Unwound.
+    pub panicked: u64,
+    /// Cancelled, by message or because nobody waited any more.
+    pub cancelled: u64,
+    /// Lost with their worker.
+    pub lost: u64,
+    /// Refused after they were accepted, because the pool ended before they started.
+    pub rejected: u64,
+    /// Their bytes could not be read or written on one side.
+    pub codec: u64,
+}
+
+impl Counts {
+    /// Returns how many tasks have settled.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.done
+            + self.failed
+            + self.panicked
+            + self.cancelled
+            + self.lost
+            + self.rejected
+            + self.codec
+    }
+
+    /// Returns what was counted after `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            accepted: self.accepted - earlier.accepted,
+            done: self.done - earlier.done,
+            failed: self.failed - earlier.failed,
+            panicked: self.panicked - earlier.panicked,
+            cancelled: self.cancelled - earlier.cancelled,
+            lost: self.lost - earlier.lost,
+            rejected: self.rejected - earlier.rejected,
+            codec: self.codec - earlier.codec,
+        }
+    }
+}
+
+/// A snapshot of a pool: true at one moment, old the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// What the pool is doing.
+    pub state: PoolState,
+    /// Tasks waiting for a worker.
+    pub queued: usize,
+    /// Tasks with a worker that somebody may still wait for.
+    pub in_flight: usize,
+    /// Encoded bytes of all unsettled tasks.
+    pub bytes: usize,
+    /// Bytes of results that are settled and not taken.
+    pub result_bytes: usize,
+    /// Tasks by how they ended.
+    pub counts: Counts,
+    /// Every slot, in order.
+    pub slots: Vec<SlotStatus>,
+}
+
+/// What a drain or stop did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Tasks that were accepted and not settled when the drain began.
+    pub outstanding: u64,
+    /// How the tasks ended that settled since the drain began.
+    pub counts: Counts,
+    /// Workers that had to be killed.
+    pub killed: u32,
+    /// How long it took until no worker was left.
+    pub took: Duration,
+}

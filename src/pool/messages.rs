@@ -1,0 +1,125 @@
+//! The messages of a pool's actor, but for [`Submit`].
+//!
+//! Belongs here: their types and handlers. Does not belong here: what they lead to.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+
+use crate::{
+    observe::{CloseReason, DrainReport, PoolEvent, Status},
+    pool::{Submit, respond::Deferred},
+    supervisor::PoolSupervisor,
+    task::{FaultPoint, Task, TaskId},
+};
+
+/// Ends a task, as [`Pool::cancel`](crate::Pool::cancel) does.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Cancel(pub TaskId);
+
+/// Asks what the pool is doing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Status")]
+pub struct GetStatus;
+
+/// Takes no more tasks and ends when the accepted ones have, or after `grace`: see [`Pool::drain`](crate::Pool::drain).
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "DrainReport")]
+pub struct Drain {
+    /// How long accepted tasks may go on.
+    pub grace: Duration,
+}
+
+/// Takes no more tasks, ends those that run, and the workers. During a drain it goes on to that drain's end.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "DrainReport")]
+pub struct Stop;
+
+/// Sends every [`PoolEvent`] from now on to an actor, until that actor ends.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe(pub Recipient<PoolEvent>);
+
+impl<T: Task> Handler<Submit<T>> for PoolSupervisor {
+    type Result = Deferred;
+
+    fn handle(&mut self, message: Submit<T>, ctx: &mut Context<Self>) -> Deferred {
+        let mut deferred = Deferred {
+            core: Arc::clone(&self.core),
+            task: None,
+        };
+        self.guarded(ctx, |this, ctx| {
+            this.core.fault(FaultPoint::SubmitHandler);
+            this.breathe(ctx);
+            deferred.task = Some(message.into_task());
+        });
+        deferred
+    }
+}
+
+impl Handler<Cancel> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.core.cancel(id, false));
+    }
+}
+
+impl Handler<GetStatus> for PoolSupervisor {
+    type Result = MessageResult<GetStatus>;
+
+    fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.core.status())
+    }
+}
+
+impl Handler<Drain> for PoolSupervisor {
+    type Result = ResponseFuture<DrainReport>;
+
+    fn handle(&mut self, Drain { grace }: Drain, ctx: &mut Context<Self>) -> Self::Result {
+        self.reported(grace, CloseReason::Drain, ctx)
+    }
+}
+
+impl Handler<Stop> for PoolSupervisor {
+    type Result = ResponseFuture<DrainReport>;
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) -> Self::Result {
+        self.reported(Duration::ZERO, CloseReason::Stop, ctx)
+    }
+}
+
+impl Handler<Subscribe> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.core.control.subscribe(subscriber));
+    }
+}
+
+impl PoolSupervisor {
+    /// Ends the pool, and answers when it has ended.
+    fn reported(
+        &mut self,
+        grace: Duration,
+        reason: CloseReason,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<DrainReport> {
+        let mut receiver = None;
+        self.guarded(ctx, |this, ctx| {
+            receiver = Some(this.shut_down(grace, reason, ctx));
+        });
+        Box::pin(async move {
+            let Some(mut report) = receiver else {
+                return DrainReport::default();
+            };
+            // The sender goes only with the pool's arbiter; then there is nobody to report.
+            let report = report.wait_for(Option::is_some).await;
+            report
+                .ok()
+                .and_then(|report| report.clone())
+                .unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! How much one worker may be sent.
+//!
+//! Belongs here: the arithmetic of credits and of the exclusive claim. Does not belong here: which worker is picked.
+//! Invariant: `used <= limit`, and while an exclusive task is in flight nothing else is.
+
+/// The credits of one worker connection.
+#[derive(Debug)]
+pub(crate) struct Credits {
+    limit: u32,
+    used: u32,
+    exclusive: bool,
+}
+
+impl Credits {
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            used: 0,
+            exclusive: false,
+        }
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Whether a task of this kind may be sent now.
+    pub(crate) fn admits(&self, exclusive: bool) -> bool {
+        !self.exclusive
+            && if exclusive {
+                self.used == 0
+            } else {
+                self.used < self.limit
+            }
+    }
+
+    pub(crate) fn take(&mut self, exclusive: bool) {
+        debug_assert!(self.admits(exclusive));
+        self.used += 1;
+        self.exclusive = exclusive;
+    }
+
+    pub(crate) fn give_back(&mut self) {
+        debug_assert!(self.used > 0);
+        self.used = self.used.saturating_sub(1);
+        // An exclusive task was alone, so whatever ended was that task.
+        self.exclusive = false;
+    }
+}

@@ -1,0 +1,33 @@
+//! The data plane as plain values: who waits, who is where, who may be sent what, who settles when.
+//!
+//! Belongs here: decisions that need no socket, process, actor or clock (time is a parameter).
+//! Does not belong here: encoding, replies' meaning, waking anybody.
+//! Invariant: every task that [`Ledger::accept`] took leaves the ledger through exactly one returned reply.
+//!
+//! ```text
+//!              accept            assign            started
+//!   (caller) ────────▶ Queued ──────────▶ Sent ────────────▶ Started
+//!                        ▲  │               │ │                │ │ │
+//!                        │  │ cancel        │ │ finished       │ │ │ finished
+//!                        │  ▼               │ ▼                │ │ ▼
+//!                        │ settled          │ settled          │ │ settled
+//!                        │                  │                  │ │
+//!                        ├──────────────────┘ revoked, or the  │ │
+//!                        │                    worker was lost  │ │
+//!                        │                    (no attempt spent)│ │
+//!                        └─────────────────────────────────────┘ │ lost, idempotent, attempts left
+//!                                                                ▼
+//!                                                              settled (lost)
+//! ```
+//! A task in flight whose caller has gone is *abandoned*: its reply has left, its credit stays taken until the worker
+//! reports the end or dies.
+
+mod credits;
+mod ledger;
+mod queue;
+mod restart;
+
+pub(crate) use ledger::{
+    Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Ticket, Unsettled, Verdict, Violation,
+};
+pub(crate) use restart::{Decision, RestartPolicy, RestartRules};

@@ -1,0 +1,66 @@
+//! Tasks that wait, in the order in which they will be sent.
+//!
+//! Belongs here: order, removal by id, going back to the front. Does not belong here: limits and what a task is.
+//! Invariant: an id is in the queue at most once, and `len` counts live ids only.
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::task::TaskId;
+
+/// A first-in first-out queue of task ids with removal from the middle.
+///
+/// Removal leaves a tombstone that is skipped later, so that cancelling is O(1); the queue is
+/// swept once tombstones outnumber the living.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    order: VecDeque<TaskId>,
+    /// Ids in `order` that no longer count.
+    removed: HashSet<TaskId>,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.order.len() - self.removed.len()
+    }
+
+    pub(crate) fn push_back(&mut self, id: TaskId) {
+        self.order.push_back(id);
+    }
+
+    /// Puts a task back in front of all others: it has waited once already.
+    pub(crate) fn push_front(&mut self, id: TaskId) {
+        self.order.push_front(id);
+    }
+
+    /// Takes a task that is known to be waiting out of the middle.
+    pub(crate) fn remove(&mut self, id: TaskId) {
+        self.removed.insert(id);
+        if self.removed.len() > 64 && self.removed.len() * 2 > self.order.len() {
+            let removed = std::mem::take(&mut self.removed);
+            self.order.retain(|id| !removed.contains(id));
+        }
+    }
+
+    pub(crate) fn front(&mut self) -> Option<TaskId> {
+        while let Some(&id) = self.order.front() {
+            if self.removed.is_empty() || !self.removed.remove(&id) {
+                return Some(id);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    pub(crate) fn pop_front(&mut self) -> Option<TaskId> {
+        let id = self.front()?;
+        self.order.pop_front();
+        Some(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.order
+            .iter()
+            .copied()
+            .filter(|id| !self.removed.contains(id))
+    }
+}

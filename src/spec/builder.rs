@@ -1,0 +1,262 @@
+//! Describing a worker.
+//!
+//! Belongs here: registering tasks and hooks, with their types. Does not belong here: when they are called.
+
+use std::{any::Any, fmt, future::Future, marker::PhantomData, rc::Rc, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{CodecSide, CodecValue, RemoteError},
+    spec::Workers,
+    task::{Failure, FailureInfo, FromState, Task, TaskContext, WorkerInfo},
+    wire::{Payload, codec},
+    worker::{Ended, InitFailure, LocalFuture, Program, TaskEntry},
+};
+
+/// What a worker process does: its hooks, its state, its tasks.
+///
+/// `S` is the state that its tasks share, `A` what the state is made from.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use actix_multiprocess::{NoError, Task, TaskContext, WorkerSpec};
+/// # use serde::{Deserialize, Serialize};
+/// # use std::rc::Rc;
+/// struct Codecs(u32);
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Resize(u32);
+///
+/// impl Task for Resize {
+///     const NAME: &'static str = "resize";
+///     type Output = u32;
+///     type Error = NoError;
+///     type State = Rc<Codecs>;
+///     async fn run(self, cx: TaskContext<Rc<Codecs>>) -> Result<u32, NoError> {
+///         Ok(self.0 * cx.state().0)
+///     }
+/// }
+///
+/// fn main() {
+///     let workers = WorkerSpec::new()
+///         .state(|| async { Ok(Codecs(2)) })
+///         .task::<Resize>()
+///         .init();
+///     // Only the host comes here.
+/// }
+/// ```
+#[must_use = "a worker is described for nothing without `.init()`"]
+pub struct WorkerSpec<S = (), A = ()> {
+    program: Program,
+    types: PhantomData<fn(A) -> S>,
+}
+
+impl WorkerSpec {
+    /// Begins to describe the only kind of worker of this program.
+    pub fn new() -> Self {
+        Self::named("default")
+    }
+
+    /// Begins to describe one of several kinds of worker; the name tells them apart.
+    pub fn named(name: &'static str) -> Self {
+        Self {
+            program: Program {
+                name,
+                tasks: Vec::new(),
+                setup: None,
+                init: Arc::new(|_| Box::pin(async { Ok(Rc::new(()) as Rc<dyn Any>) })),
+                shutdown: None,
+                on_failure: None,
+            },
+            types: PhantomData,
+        }
+    }
+
+    /// Makes the state that the tasks of a worker share, once per worker, before its first task.
+    ///
+    /// A failure ends the worker: at the start of a pool it is
+    /// [`WorkerStartError::State`](crate::WorkerStartError::State), later it counts against the restart budget.
+    pub fn state<S, F, R>(self, init: F) -> WorkerSpec<S>
+    where
+        S: 'static,
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<S, RemoteError>> + 'static,
+    {
+        let init = Arc::new(init);
+        self.with_init(move |_| {
+            let init = Arc::clone(&init);
+            Box::pin(async move { init().await.map(shared).map_err(InitFailure::State) })
+        })
+    }
+
+    /// Makes the state from an argument that the host gives by
+    /// [`PoolBuilder::init_args`](crate::PoolBuilder::init_args).
+    pub fn state_with<S, A, F, R>(self, init: F) -> WorkerSpec<S, A>
+    where
+        S: 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        F: Fn(A) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<S, RemoteError>> + 'static,
+    {
+        let init = Arc::new(init);
+        self.with_init(move |args: Option<Payload>| {
+            let init = Arc::clone(&init);
+            Box::pin(async move {
+                let args = codec::decode_checked(
+                    &args.unwrap_or_default(),
+                    CodecValue::InitArgs,
+                    CodecSide::Worker,
+                )
+                .map_err(InitFailure::Args)?;
+                init(args).await.map(shared).map_err(InitFailure::State)
+            })
+        })
+    }
+
+    fn with_init<S, A>(
+        self,
+        init: impl Fn(Option<Payload>) -> LocalFuture<Result<Rc<dyn Any>, InitFailure>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> WorkerSpec<S, A> {
+        WorkerSpec {
+            program: Program {
+                init: Arc::new(init),
+                ..self.program
+            },
+            types: PhantomData,
+        }
+    }
+}
+
+fn shared<S: 'static>(state: S) -> Rc<dyn Any> {
+    Rc::new(state)
+}
+
+/// The state as a task registered for it gets it. A task registered before `.state(..)` knows of none.
+fn state_of<S: 'static>(state: &Rc<dyn Any>) -> Option<Rc<S>> {
+    Rc::clone(state)
+        .downcast()
+        .or_else(|_| (Rc::new(()) as Rc<dyn Any>).downcast())
+        .ok()
+}
+
+impl<S: 'static, A> WorkerSpec<S, A> {
+    /// Runs first thing in a worker, before anything else of it: set up logging and a panic hook here.
+    ///
+    /// Workers share neither with their host. A panic in it is a failed start.
+    pub fn setup(mut self, setup: impl Fn(&WorkerInfo) + Send + Sync + 'static) -> Self {
+        self.program.setup = Some(Arc::new(setup));
+        self
+    }
+
+    /// Runs when a worker ends in good order, inside the pool's `grace`.
+    ///
+    /// It does not run when the worker is killed or ends by itself.
+    pub fn shutdown<F, R>(mut self, shutdown: F) -> Self
+    where
+        F: Fn(Rc<S>) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + 'static,
+    {
+        let shutdown = Arc::new(shutdown);
+        self.program.shutdown = Some(Arc::new(move |state: Rc<dyn Any>| -> LocalFuture<()> {
+            let shutdown = Arc::clone(&shutdown);
+            Box::pin(async move {
+                if let Some(state) = state_of(&state) {
+                    shutdown(state).await;
+                }
+            })
+        }));
+        self
+    }
+
+    /// Runs in the worker after a task has failed there and its outcome is on its way. What it does cannot harm tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_multiprocess::WorkerSpec;
+    /// # struct MyError;
+    /// let spec = WorkerSpec::new().on_failure(|info, failure| {
+    ///     eprintln!("{} of {} failed in {}", info.id, info.name, info.worker);
+    ///     if let Some(_error) = failure.downcast_ref::<MyError>() { /* report it */ }
+    /// });
+    /// ```
+    pub fn on_failure(
+        mut self,
+        hook: impl Fn(&FailureInfo, Failure<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.program.on_failure = Some(Arc::new(hook));
+        self
+    }
+
+    /// Registers a task. One that asks for a state which the worker lacks does not compile.
+    pub fn task<T: Task>(mut self) -> Self
+    where
+        T::State: FromState<S>,
+    {
+        self.program.tasks.push(TaskEntry {
+            name: T::NAME,
+            version: T::VERSION,
+            run: Arc::new(|payload, scope, state| -> LocalFuture<Ended> {
+                let task: Result<T, _> =
+                    codec::decode_checked(payload, CodecValue::Input, CodecSide::Worker);
+                match (task, state_of::<S>(state)) {
+                    (Ok(task), Some(state)) => {
+                        let context = TaskContext::new(scope, T::State::from_state(&state));
+                        Box::pin(run(task, context))
+                    }
+                    (Err(error), _) => Box::pin(async { Ended::Codec(error) }),
+                    // `.state(..)` is there for specs without state only, so the types agree.
+                    (Ok(_), None) => Box::pin(std::future::pending()),
+                }
+            }),
+        });
+        self
+    }
+
+    /// Becomes a worker if this process was started as one, and never returns then; else returns the proof that
+    /// [`Pool::builder`](crate::Pool::builder) asks for.
+    ///
+    /// Call it first thing in `main`: what is before it runs in workers, too. It works under `fn main`,
+    /// `#[actix::main]`, `#[actix_web::main]` and `#[tokio::main]`.
+    #[must_use = "a pool is built from the workers that this returns"]
+    pub fn init(self) -> Workers<A> {
+        Workers::enter_or(self.into_program())
+    }
+
+    pub(crate) fn into_program(self) -> Program {
+        let mut program = self.program;
+        program.tasks.sort_by_key(|task| task.name);
+        program
+    }
+}
+
+/// Runs a task and encodes what it returns.
+async fn run<T: Task>(task: T, context: TaskContext<T::State>) -> Ended {
+    match task.run(context).await {
+        Ok(output) => match codec::encode_checked(&output, CodecValue::Output, CodecSide::Worker) {
+            Ok(payload) => Ended::Done(payload),
+            Err(error) => Ended::Codec(error),
+        },
+        Err(error) => match codec::encode_checked(&error, CodecValue::Error, CodecSide::Worker) {
+            Ok(payload) => Ended::Failed(payload, Box::new(error)),
+            Err(error) => Ended::Codec(error),
+        },
+    }
+}
+
+impl Default for WorkerSpec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, A> fmt::Debug for WorkerSpec<S, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.program.fmt(f)
+    }
+}

@@ -1,0 +1,289 @@
+//! The actor that owns a pool.
+//!
+//! Belongs here: decisions about workers and about the pool's end. Does not belong here: tasks; the public messages, which
+//! are the facade's.
+//! Invariants: a panic in a handler costs that message alone; all that matters is in the core; nothing long-lived is in
+//! the context, so that the actor notices when nobody has its address any more.
+//!
+//! Pool: *starting* ─ first worker ready ▶ *running* ⇄ *circuit open*; any ─ Drain, last address dropped ▶ *draining* ─
+//! Stop, grace over ▶ *stopping* ─ all slots down ▶ *stopped*; any ─ System or arbiter ends ▶ dropped.
+
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Running,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    ipc::SocketPlace,
+    observe::{CloseReason, DrainReport, PoolEvent, PoolState},
+    sched::Decision,
+    supervisor::{
+        PoolCore,
+        core::End,
+        life::LifeEnded,
+        proxy::{LaunchWorker, ProcessProxy, Unpark, WorkerEnded},
+        shutdown::{self, Before, Shutdown},
+    },
+    task::Slot,
+};
+
+/// Messages handled in a row before the arbiter's timers and sockets get a turn.
+const MESSAGES_IN_A_ROW: u32 = 128;
+
+/// Capacity of the mailbox for senders that wait; the queue of tasks is elsewhere.
+const MAILBOX: usize = 1024;
+
+/// Owns a pool of worker processes: starts, restarts and ends them, and answers messages.
+///
+/// It is an ordinary actor. Its address is [`Pool::addr`](crate::Pool::addr); the messages it takes are
+/// [`Submit`](crate::Submit), [`Cancel`](crate::Cancel), [`GetStatus`](crate::GetStatus), [`Drain`](crate::Drain),
+/// [`Stop`](crate::Stop) and [`Subscribe`](crate::Subscribe).
+#[derive(Debug)]
+pub struct PoolSupervisor {
+    pub(crate) core: Arc<PoolCore>,
+    place: Arc<SocketPlace>,
+    proxies: Vec<Addr<ProcessProxy>>,
+    /// The slots that will start no worker any more.
+    down: watch::Sender<HashSet<Slot>>,
+    shutdown: Option<Shutdown>,
+    /// The last address was dropped: this one keeps the actor until it has drained.
+    keep: Option<Addr<Self>>,
+    in_a_row: u32,
+    /// Ends the arbiter that was made for this pool.
+    home: Home,
+}
+
+/// Where a pool lives.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// On an arbiter of its user's.
+    Shared,
+    /// On one that was made for it.
+    OwnArbiter,
+    /// On a thread with a `System` that ends when this is dropped.
+    OwnSystem(
+        #[expect(dead_code, reason = "its drop is the message")] tokio::sync::oneshot::Sender<()>,
+    ),
+}
+
+/// The pool has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ended;
+
+impl PoolSupervisor {
+    pub(crate) fn new(core: Arc<PoolCore>, place: SocketPlace, home: Home) -> Self {
+        Self {
+            core,
+            place: Arc::new(place),
+            proxies: Vec::new(),
+            down: watch::Sender::new(HashSet::new()),
+            shutdown: None,
+            keep: None,
+            in_a_row: 0,
+            home,
+        }
+    }
+
+    /// Runs a handler's body, whose panic must not end the actor and with it every waiter.
+    pub(crate) fn guarded(
+        &mut self,
+        ctx: &mut Context<Self>,
+        body: impl FnOnce(&mut Self, &mut Context<Self>),
+    ) {
+        let done = catch_unwind(AssertUnwindSafe(|| body(self, ctx)));
+        if done.is_err() {
+            tracing::error!("a handler of the pool's supervisor panicked");
+        }
+    }
+
+    /// Lets the arbiter breathe: a mailbox is otherwise drained until it is empty.
+    pub(crate) fn breathe(&mut self, ctx: &mut Context<Self>) {
+        self.in_a_row += 1;
+        if self.in_a_row >= MESSAGES_IN_A_ROW {
+            self.in_a_row = 0;
+            ctx.wait(actix::fut::wrap_future(tokio::task::yield_now()));
+        }
+    }
+
+    fn launch(&self, slot: Slot, generation: u32, delay: Duration) {
+        if let Some(proxy) = self.proxies.get(slot.index() as usize) {
+            proxy.do_send(LaunchWorker { generation, delay });
+        }
+    }
+
+    /// Begins to end, or hurries what has begun. The report comes through the receiver.
+    pub(crate) fn shut_down(
+        &mut self,
+        grace: Duration,
+        reason: CloseReason,
+        ctx: &mut Context<Self>,
+    ) -> watch::Receiver<Option<DrainReport>> {
+        if let Some(shutdown) = &self.shutdown {
+            if reason == CloseReason::Stop {
+                shutdown.hurry.notify_one();
+            }
+            return shutdown.report.clone();
+        }
+        let (outstanding, counts) = self.core.close();
+        self.core.control.advance(PoolState::Draining);
+        self.core.control.start_closed();
+        self.core.control.emit(PoolEvent::Closed { reason });
+        let hurry = Arc::new(Notify::new());
+        let (sender, report) = watch::channel(None);
+        self.shutdown = Some(Shutdown {
+            hurry: Arc::clone(&hurry),
+            report: report.clone(),
+        });
+        // Slots without a life are down already.
+        let address = ctx.address();
+        let before = Before {
+            outstanding,
+            counts,
+            killed: self.core.control.killed(),
+            at: Instant::now(),
+        };
+        let ending = shutdown::run(
+            Arc::clone(&self.core),
+            self.proxies.clone(),
+            grace,
+            hurry,
+            self.down.subscribe(),
+            before,
+        );
+        actix_rt::spawn(async move {
+            let report = ending.await;
+            address.do_send(Ended);
+            let _ = sender.send(Some(report));
+        });
+        report
+    }
+
+    fn worker_ended(&mut self, ended: &WorkerEnded) {
+        let slot = ended.slot;
+        if self.shutdown.is_some() && self.core.control.phase() != PoolState::Draining
+            || ended.ended == LifeEnded::Asked
+        {
+            self.down.send_modify(|down| {
+                down.insert(slot);
+            });
+            return;
+        }
+        let generation = ended.generation + 1;
+        match ended.ended {
+            LifeEnded::Asked | LifeEnded::Held => {}
+            LifeEnded::Sacrificed => self.launch(slot, generation, Duration::ZERO),
+            LifeEnded::Abnormally => {
+                let decision = self.core.control.exited(slot, Instant::now());
+                if let Some(at) = self.core.control.retry_at() {
+                    self.core.set_available(Some(at));
+                }
+                match decision {
+                    Decision::Restart(delay) => self.launch(slot, generation, delay),
+                    Decision::Open(delay) => {
+                        self.core
+                            .control
+                            .emit(PoolEvent::CircuitOpened { retry_after: delay });
+                        self.launch(slot, generation, delay);
+                    }
+                    Decision::Wait => {}
+                }
+            }
+        }
+    }
+
+    /// Starts the slots that waited for the circuit to close.
+    fn unpark(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            let generation = self
+                .core
+                .control
+                .slot(*slot, |record| record.generation + 1)
+                .unwrap_or(0);
+            self.launch(*slot, generation, Duration::ZERO);
+        }
+    }
+}
+
+impl Actor for PoolSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        let supervisor = ctx.address().downgrade();
+        for index in 0..self.core.config.processes {
+            let slot = Slot::new(index);
+            let proxy = ProcessProxy::new(
+                Arc::clone(&self.core),
+                Arc::clone(&self.place),
+                slot,
+                supervisor.clone(),
+            );
+            self.proxies.push(proxy.start());
+            self.launch(slot, 0, Duration::ZERO);
+        }
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
+        // Still running means that nobody has the address any more; otherwise the context or the arbiter ends.
+        if ctx.state() == ActorState::Running && self.core.control.phase() != PoolState::Stopped {
+            self.keep = Some(ctx.address());
+            let grace = crate::pool::DEFAULT_DRAIN;
+            // Nobody is left to read the report.
+            let _ = self.shut_down(grace, CloseReason::Drain, ctx);
+            return Running::Continue;
+        }
+        Running::Stop
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        if matches!(self.home, Home::OwnArbiter) {
+            actix_rt::Arbiter::current().stop();
+        }
+    }
+}
+
+impl Drop for PoolSupervisor {
+    fn drop(&mut self) {
+        if self.core.control.advance(PoolState::Stopped) {
+            self.core.control.start_closed();
+            self.core.end(End::Gone);
+            self.core.control.emit(PoolEvent::Closed {
+                reason: CloseReason::Gone,
+            });
+        }
+    }
+}
+
+impl Handler<WorkerEnded> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: WorkerEnded, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.worker_ended(&message));
+    }
+}
+
+impl Handler<Unpark> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Unpark(slots): Unpark, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.unpark(&slots));
+    }
+}
+
+impl Handler<Ended> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ended, ctx: &mut Context<Self>) {
+        self.core.control.advance(PoolState::Stopped);
+        self.keep = None;
+        ctx.stop();
+    }
+}

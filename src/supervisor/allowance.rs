@@ -1,0 +1,62 @@
+//! How much a worker may say of its own accord.
+//!
+//! Belongs here: counting what an honest worker says at most. Does not belong here: what it says about tickets, which the
+//! ledger knows.
+//! Invariant: a worker that floods its host is found out after a bounded number of frames.
+
+use crate::wire::ControlToWorker;
+
+/// Frames about signals over the life of a worker: they come at the pace of a person or a service manager.
+const SIGNALS: u64 = 10_000;
+
+/// What one worker may still say.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    quiet: u64,
+    answers: u64,
+    signals: u64,
+}
+
+impl Allowance {
+    pub(super) fn new(names: u16) -> Self {
+        Self {
+            quiet: 64 + 2 * u64::from(names),
+            answers: 0,
+            signals: SIGNALS,
+        }
+    }
+
+    /// With each task that ends its name may turn quiet, and once more loud.
+    pub(super) fn finished(&mut self, tasks: usize) {
+        self.quiet = self.quiet.saturating_add(2 * tasks as u64);
+    }
+
+    /// The host asks something.
+    pub(super) fn asked(&mut self, frame: &ControlToWorker) {
+        if matches!(
+            frame,
+            ControlToWorker::Ping { .. } | ControlToWorker::Revoke { .. }
+        ) {
+            self.answers += 1;
+        }
+    }
+
+    pub(super) fn quiet(&mut self) -> Result<(), String> {
+        spend(&mut self.quiet, "names turned quiet and loud")
+    }
+
+    pub(super) fn answer(&mut self) -> Result<(), String> {
+        spend(&mut self.answers, "answers to what was not asked")
+    }
+
+    pub(super) fn signal(&mut self) -> Result<(), String> {
+        spend(&mut self.signals, "reports of signals")
+    }
+}
+
+fn spend(left: &mut u64, what: &str) -> Result<(), String> {
+    *left = left
+        .checked_sub(1)
+        .ok_or_else(|| format!("a flood of {what}"))?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The host's side: the pool's data plane, the actors that own its policy, and the processes.
+//!
+//! Belongs here: everything that happens in the host and nowhere else. Does not belong here: the public facade.
+//! Invariant: a task is settled through [`core::PoolCore`] and nothing else, whatever panics or ends around it.
+//!
+//! ```text
+//!  PoolSupervisor (actor) ── Launch, End ──▶ ProcessProxy (actor, one per slot) ── spawns ──▶ life (one per generation)
+//!        ▲                                          ▲                                          │ process, connections
+//!        └── WorkerReady, WorkerEnded ──────────────┴──────────────────────────────────────────┤
+//!                                                                                              ▼
+//!  Pool, handles, maps ── submit, cancel ──────────▶ PoolCore ◀── take, apply, lost ── session (one poll per wake-up)
+//! ```
+
+pub(crate) mod actor;
+mod allowance;
+mod budget;
+mod child;
+mod config;
+mod control;
+mod core;
+mod handshake;
+mod ladder;
+mod launch;
+mod life;
+mod proxy;
+pub(crate) mod relay;
+pub(crate) mod reply;
+mod session;
+mod shutdown;
+
+pub(crate) use self::core::{PoolCore, SubmitTask};
+pub use actor::PoolSupervisor;
+pub(crate) use child::{Exit, WorkerProcess};
+pub(crate) use config::{Config, TaskTable};
+pub use config::{Output, Restart, Stdio, WhenFull};
+pub(crate) use launch::{Launch, LaunchOrder, Launched, OwnImage};

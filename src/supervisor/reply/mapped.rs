@@ -1,0 +1,99 @@
+//! The slots behind a map: outcomes that wait in input order, or in the order in which they came.
+//!
+//! Belongs here: collecting outcomes and waking the one consumer. Does not belong here: pulling input, types.
+//! Invariant: an index is settled and taken at most once.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::Mutex;
+
+use crate::supervisor::reply::Kept;
+
+/// One outcome and the place of its input.
+pub(crate) type Taken = (u64, Kept);
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order of their coming; used when unordered.
+    arrived: VecDeque<Taken>,
+    /// By index; used when ordered.
+    early: HashMap<u64, Kept>,
+    /// The index the consumer of an ordered map takes next.
+    next: u64,
+    waker: Option<Waker>,
+}
+
+/// Where the outcomes of a map wait.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    ordered: bool,
+    state: Mutex<State>,
+}
+
+impl Mapped {
+    pub(crate) fn new(ordered: bool) -> Self {
+        Self {
+            ordered,
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    pub(super) fn settle(&self, index: u64, kept: Kept) {
+        let waker = {
+            let mut state = self.state.lock();
+            if self.ordered {
+                state.early.insert(index, kept);
+                // Only the next in order is news to the consumer.
+                if index == state.next {
+                    state.waker.take()
+                } else {
+                    None
+                }
+            } else {
+                state.arrived.push_back((index, kept));
+                state.waker.take()
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn is_awaited(&self, index: u64) -> bool {
+        let state = self.state.lock();
+        state.waker.is_some() && (!self.ordered || index == state.next)
+    }
+
+    /// Takes the next outcome, or waits for it.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        let mut state = self.state.lock();
+        let taken = if self.ordered {
+            let next = state.next;
+            state.early.remove(&next).map(|kept| {
+                state.next += 1;
+                (next, kept)
+            })
+        } else {
+            state.arrived.pop_front()
+        };
+        match taken {
+            Some(taken) => {
+                state.waker = None;
+                Poll::Ready(taken)
+            }
+            None => {
+                if !state
+                    .waker
+                    .as_ref()
+                    .is_some_and(|old| old.will_wake(cx.waker()))
+                {
+                    state.waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a task's outcome goes: a handle, a map, an actor's caller, or nobody.
+//!
+//! Belongs here: the slots in which outcomes wait for whoever asked. Does not belong here: decoding typed values.
+//! Invariant: a reply is settled at most once, because settling consumes it.
+
+mod cell;
+mod mapped;
+
+use std::{fmt, sync::Arc};
+
+pub(crate) use cell::ReplyCell;
+pub(crate) use mapped::Mapped;
+
+use crate::{
+    error::{CodecError, CrashReport, Rejected, RemoteError},
+    supervisor::budget::{Lease, ResultBudget},
+    wire::Payload,
+};
+
+/// How a task ended, its value still encoded.
+#[derive(Debug, Clone)]
+pub(crate) enum Settled {
+    Done(Payload),
+    Failed(Payload),
+    Panicked(RemoteError),
+    Cancelled { started: bool },
+    WorkerLost(CrashReport),
+    Rejected(Rejected),
+    Codec(CodecError),
+}
+
+impl Settled {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Done(payload) | Self::Failed(payload) => payload.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// A waiting outcome and what it costs.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) settled: Settled,
+    _lease: Lease,
+}
+
+/// The caller of `addr().send(..)`.
+pub(crate) trait ActorReply: Send + Sync {
+    /// Decodes and answers, on the pool's arbiter.
+    fn settle(&self, settled: Settled);
+}
+
+/// Who gets an outcome.
+pub(crate) enum Reply {
+    Handle(Arc<ReplyCell>),
+    Map(Arc<Mapped>, u64),
+    Actor(Arc<dyn ActorReply>),
+    Nobody,
+}
+
+impl Reply {
+    /// Hands the outcome over. May run code of the caller's: never under the core's lock.
+    pub(crate) fn settle(self, settled: Settled, budget: &Arc<ResultBudget>) {
+        match self {
+            Self::Handle(cell) => cell.settle(Self::keep(settled, budget)),
+            Self::Map(mapped, index) => mapped.settle(index, Self::keep(settled, budget)),
+            Self::Actor(reply) => reply.settle(settled),
+            Self::Nobody => {}
+        }
+    }
+
+    fn keep(settled: Settled, budget: &Arc<ResultBudget>) -> Kept {
+        Kept {
+            _lease: budget.charge(settled.bytes()),
+            settled,
+        }
+    }
+
+    /// Whether somebody waits for this outcome right now.
+    pub(crate) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Handle(cell) => cell.is_awaited(),
+            Self::Map(mapped, index) => mapped.is_awaited(*index),
+            // A request decodes and takes its result when it settles; without one there is nothing to keep.
+            Self::Actor(_) | Self::Nobody => true,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handle(_) => "Handle",
+            Self::Map(..) => "Map",
+            Self::Actor(_) => "Actor",
+            Self::Nobody => "Nobody",
+        })
+    }
+}

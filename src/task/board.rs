@@ -1,0 +1,144 @@
+//! What a worker's control thread and its event loop tell each other.
+//!
+//! Belongs here: requests about tickets, and what the loop is doing right now. Does not belong here: frames, sockets.
+//!
+//! Two threads share a [`Board`]: *control* answers the host even while the *loop* computes.
+//!
+//! Revoke against start. Control: adds the ticket to `revoked` and raises `epoch`, then reads `next_to_start`; if the
+//! ticket is below it, the start may have happened: it takes the ticket out again and says no. Loop: publishes
+//! `next_to_start`, then reads `epoch`; if that changed, it looks into `revoked` under the lock and skips the ticket.
+//! Both orders are sequentially consistent, so at least one of the two sees the other; when both do, control has
+//! withdrawn the request under the lock before the loop can look. Hence a ticket is given back or started, never both.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+/// What the host has asked for and the loop has not yet taken note of.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    pub(crate) cancelled: HashSet<u64>,
+    pub(crate) revoked: HashSet<u64>,
+    pub(crate) exit: bool,
+    /// The host has gone.
+    pub(crate) orphaned: bool,
+}
+
+/// Shared by the two threads of one worker.
+#[derive(Debug)]
+pub(crate) struct Board {
+    epoch: AtomicU64,
+    /// No ticket from this one on has started.
+    next_to_start: AtomicU64,
+    /// The ticket whose poll is under way, 0 for none; tickets count from 1.
+    running: AtomicU64,
+    /// When that poll began, in microseconds since `base`.
+    since: AtomicU64,
+    base: Instant,
+    requests: Mutex<Requests>,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Board {
+    pub(crate) fn new(base: Instant) -> Self {
+        Self {
+            epoch: AtomicU64::new(0),
+            next_to_start: AtomicU64::new(1),
+            running: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            base,
+            requests: Mutex::new(Requests::default()),
+            waker: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// The loop gives up to `inspect` what has been asked.
+    pub(crate) fn requests<R>(&self, inspect: impl FnOnce(&mut Requests) -> R) -> R {
+        inspect(&mut self.requests.lock())
+    }
+
+    /// Control asks the loop for something and wakes it.
+    pub(crate) fn ask<R>(&self, change: impl FnOnce(&mut Requests) -> R) -> R {
+        let answer = {
+            let mut requests = self.requests.lock();
+            let answer = change(&mut requests);
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+            answer
+        };
+        self.wake();
+        answer
+    }
+
+    pub(crate) fn wake(&self) {
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The loop can be woken through this from now on.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
+        let mut current = self.waker.lock();
+        if !current.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            *current = Some(waker.clone());
+        }
+    }
+
+    /// Control asks for a task back. Returns whether it has it.
+    pub(crate) fn revoke(&self, ticket: u64) -> bool {
+        self.ask(|requests| {
+            requests.revoked.insert(ticket);
+            // `ask` raises the epoch only after this closure; raising it here too keeps the order that is explained above.
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+            let given_back = ticket >= self.next_to_start.load(Ordering::SeqCst);
+            if !given_back {
+                requests.revoked.remove(&ticket);
+            }
+            given_back
+        })
+    }
+
+    /// The loop is about to start this ticket. Returns whether it may, and clears a request that forbids it.
+    pub(crate) fn start(&self, ticket: u64, seen: u64) -> bool {
+        // The maximum, because a large task whose parts came late starts after higher tickets.
+        self.next_to_start.fetch_max(ticket + 1, Ordering::SeqCst);
+        self.epoch.load(Ordering::SeqCst) == seen
+            || self.requests(|requests| !requests.revoked.remove(&ticket))
+    }
+
+    /// Whether this ticket is being cancelled. Cheap as long as nothing is.
+    pub(crate) fn is_cancelled(&self, ticket: u64) -> bool {
+        self.epoch() != 0
+            && self.requests(|requests| {
+                requests.orphaned || requests.exit || requests.cancelled.contains(&ticket)
+            })
+    }
+
+    pub(crate) fn poll_begins(&self, ticket: u64, now: Instant) {
+        let since = now.saturating_duration_since(self.base).as_micros();
+        self.since
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.running.store(ticket, Ordering::Relaxed);
+    }
+
+    pub(crate) fn poll_ends(&self) {
+        self.running.store(0, Ordering::Relaxed);
+    }
+
+    /// The poll under way and how long it has lasted; the pair may be torn when one poll follows another.
+    pub(crate) fn running(&self, now: Instant) -> Option<(u64, Duration)> {
+        let ticket = self.running.load(Ordering::Relaxed);
+        let since = Duration::from_micros(self.since.load(Ordering::Relaxed));
+        let now = now.saturating_duration_since(self.base);
+        (ticket != 0).then(|| (ticket, now.saturating_sub(since)))
+    }
+}

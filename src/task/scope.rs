@@ -1,0 +1,106 @@
+//! One running task as its worker sees it.
+//!
+//! Belongs here: what the context of a task and the executor share. Does not belong here: running it.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use crate::task::{Board, TaskId, WorkerInfo};
+
+/// Shared by a task's context and the executor that runs it.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) ticket: u64,
+    pub(crate) id: TaskId,
+    pub(crate) attempt: u32,
+    pub(crate) worker: WorkerInfo,
+    board: Arc<Board>,
+    cancelled: Cell<bool>,
+    /// The task has asked to be told, so it gets time to end by itself.
+    listens: Cell<bool>,
+    waiters: RefCell<Vec<Waker>>,
+    blocking: Arc<AtomicUsize>,
+}
+
+impl Scope {
+    pub(crate) fn new(
+        ticket: u64,
+        id: TaskId,
+        attempt: u32,
+        worker: WorkerInfo,
+        board: Arc<Board>,
+    ) -> Self {
+        Self {
+            ticket,
+            id,
+            attempt,
+            worker,
+            board,
+            cancelled: Cell::new(false),
+            listens: Cell::new(false),
+            waiters: RefCell::new(Vec::new()),
+            blocking: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.get() || self.board.is_cancelled(self.ticket)
+    }
+
+    /// The executor hands the token over.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.set(true);
+        // Taken out first: a waker may run code that comes back here.
+        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
+        for waiter in waiters {
+            waiter.wake();
+        }
+    }
+
+    pub(crate) fn listens(&self) -> bool {
+        self.listens.get()
+    }
+
+    pub(crate) fn listen(&self, waker: &Waker) {
+        self.listens.set(true);
+        let mut waiters = self.waiters.borrow_mut();
+        if !waiters.iter().any(|old| old.will_wake(waker)) {
+            waiters.push(waker.clone());
+        }
+    }
+
+    /// Whether code of this task is still on a blocking thread.
+    pub(crate) fn is_blocking(&self) -> bool {
+        self.blocking.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn begin_blocking(&self) -> BlockingGuard {
+        self.blocking.fetch_add(1, Ordering::AcqRel);
+        BlockingGuard {
+            count: Arc::clone(&self.blocking),
+            board: Arc::clone(&self.board),
+        }
+    }
+}
+
+/// Lives as long as one closure on a blocking thread, or in the queue for one.
+#[derive(Debug)]
+pub(crate) struct BlockingGuard {
+    count: Arc<AtomicUsize>,
+    board: Arc<Board>,
+}
+
+impl Drop for BlockingGuard {
+    fn drop(&mut self) {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // A task that was cancelled meanwhile has ended only now, and the loop has to report it.
+            self.board.wake();
+        }
+    }
+}

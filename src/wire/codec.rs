@@ -1,0 +1,262 @@
+//! Values to bytes and back.
+//!
+//! Belongs here: everything that names postcard. Does not belong here: what is encoded, or how the bytes are framed.
+//! Invariant: a value is decoded only from exactly its own bytes: none missing, none left over, within the limits.
+
+use std::any::{TypeId, type_name};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::depth::Limited;
+use super::payload::Payload;
+use super::{blob, json, limits};
+use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
+
+/// The largest scratch buffer a thread keeps; a larger body takes its buffer along instead of being copied from it.
+const KEPT_SCRATCH: usize = 64 * 1024;
+
+/// How many values of a type each thread of a debug build decodes again.
+const CHECKED_VALUES: u8 = 8;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static CHECKED: RefCell<HashMap<TypeId, u8>> = RefCell::new(HashMap::new());
+}
+
+/// Why a value was not encoded or decoded, and whether the type as such is unfit for a format like postcard.
+#[derive(Debug)]
+struct Reason {
+    text: String,
+    unfit: bool,
+}
+
+impl Reason {
+    fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            unfit: false,
+        }
+    }
+}
+
+impl From<postcard::Error> for Reason {
+    fn from(error: postcard::Error) -> Self {
+        use postcard::Error as E;
+        let text = match error {
+            E::WontImplement => {
+                "its `Deserialize` asks the bytes for their type (`deserialize_any`)"
+            }
+            E::SerializeSeqLengthUnknown => "it serializes a map or sequence of unknown length",
+            E::DeserializeUnexpectedEnd => "the bytes end too early",
+            _ => &error.to_string(),
+        };
+        Self {
+            text: text.to_owned(),
+            unfit: matches!(
+                error,
+                E::WontImplement | E::NotYetImplemented | E::SerializeSeqLengthUnknown
+            ),
+        }
+    }
+}
+
+/// Encodes a value; the error is the reason.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, String> {
+    try_encode(value).map_err(|reason| reason.text)
+}
+
+/// Decodes a value from all bytes of its payload; the error is the reason.
+pub(crate) fn decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, String> {
+    try_decode(payload).map_err(|reason| reason.text)
+}
+
+/// Appends a frame header, which knows no attachments.
+pub(crate) fn encode_header<T: Serialize>(header: &T, into: &mut BytesMut) -> Result<(), String> {
+    let start = into.len();
+    postcard::serialize_with_flavor(header, Append(into)).map_err(|error| {
+        // Half a header must not stay before the next one.
+        into.truncate(start);
+        Reason::from(error).text
+    })
+}
+
+/// Decodes a frame header and says how many bytes it took.
+///
+/// Without the limits of [`decode`]: header types do not recurse and hold no sequences of zero-sized elements.
+pub(crate) fn decode_header<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, usize), String> {
+    match postcard::take_from_bytes(frame) {
+        Ok((header, rest)) => Ok((header, frame.len() - rest.len())),
+        Err(error) => Err(Reason::from(error).text),
+    }
+}
+
+/// Encodes and, in debug builds, for the first 8 values of each type on each thread, decodes the bytes again where
+/// they were made, so that a type that postcard cannot carry fails at its author and not in another process.
+pub(crate) fn encode_checked<T: Serialize + DeserializeOwned + 'static>(
+    value: &T,
+    what: CodecValue,
+    side: CodecSide,
+) -> Result<Payload, CodecError> {
+    let fail = |reason: Reason| explain::<T>(what, side, CodecStep::Encode, reason);
+    let payload = try_encode(value).map_err(fail)?;
+    if cfg!(debug_assertions) && check_is_due::<T>() {
+        try_decode::<T>(&payload).map_err(|mut reason| {
+            let limits = [limits::TOO_DEEP, limits::TOO_MANY];
+            let limit = limits.iter().any(|text| reason.text.starts_with(text));
+            // Bytes that do not decode where they were made are nearly always an attribute that left out a field.
+            reason.unfit |= !limit;
+            reason.text.insert_str(0, "its bytes do not decode again: ");
+            fail(reason)
+        })?;
+    }
+    Ok(payload)
+}
+
+/// Decodes, naming in the error what it was and where.
+pub(crate) fn decode_checked<T: DeserializeOwned>(
+    payload: &Payload,
+    what: CodecValue,
+    side: CodecSide,
+) -> Result<T, CodecError> {
+    try_decode(payload).map_err(|reason| explain::<T>(what, side, CodecStep::Decode, reason))
+}
+
+#[cold]
+fn explain<T>(what: CodecValue, side: CodecSide, step: CodecStep, reason: Reason) -> CodecError {
+    let error = CodecError::new(what, side, step, type_name::<T>(), reason.text);
+    if reason.unfit {
+        error.with_attribute_hint()
+    } else {
+        error
+    }
+}
+
+fn check_is_due<T: 'static>() -> bool {
+    let due = CHECKED.try_with(|checked| {
+        let mut checked = checked.try_borrow_mut().ok()?;
+        let count = checked.entry(TypeId::of::<T>()).or_default();
+        let due = *count < CHECKED_VALUES;
+        *count += u8::from(due);
+        Some(due)
+    });
+    due.ok().flatten().unwrap_or(false)
+}
+
+fn try_encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, Reason> {
+    let encoded = SCRATCH.try_with(|scratch| {
+        // Taken already where this is an encode within an encode.
+        Some(encode_in(&mut *scratch.try_borrow_mut().ok()?, value))
+    });
+    match encoded {
+        Ok(Some(result)) => result,
+        _ => encode_in(&mut Vec::new(), value),
+    }
+}
+
+fn encode_in<T: Serialize + ?Sized>(scratch: &mut Vec<u8>, value: &T) -> Result<Payload, Reason> {
+    // Also what a panic left in it.
+    scratch.clear();
+    let (result, attachments) =
+        blob::collecting(|| postcard::serialize_with_flavor(value, Append(&mut *scratch)));
+    let body = if scratch.capacity() > KEPT_SCRATCH {
+        let mut body = mem::take(scratch);
+        body.shrink_to_fit();
+        Bytes::from(body)
+    } else if scratch.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(scratch)
+    };
+    match result {
+        Ok(()) => Ok(Payload::new(body, attachments)),
+        Err(error) => Err(why_not(value, error)),
+    }
+}
+
+#[cold]
+fn why_not<T: Serialize + ?Sized>(value: &T, error: postcard::Error) -> Reason {
+    match error {
+        // postcard drops the words of custom errors. This runs `Serialize` again, but only of a value that failed;
+        // collecting, because blobs would be written out number by number.
+        postcard::Error::SerdeSerCustom => {
+            let (words, _) = blob::collecting(|| json::why_not(value));
+            Reason::new(words.unwrap_or_else(|| error.to_string()))
+        }
+        error => error.into(),
+    }
+}
+
+fn try_decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, Reason> {
+    let body = payload.body();
+    blob::supplying(payload.attachments(), || {
+        limits::budgeted(body.len(), || {
+            let mut bytes = postcard::Deserializer::from_bytes(body);
+            let value =
+                T::deserialize(Limited::new(&mut bytes)).map_err(|fault| match fault.0 {
+                    error @ postcard::Error::SerdeDeCustom => {
+                        Reason::new(limits::take_reason().unwrap_or_else(|| error.to_string()))
+                    }
+                    error => error.into(),
+                })?;
+            match bytes.finalize()?.len() {
+                0 => Ok(value),
+                left => Err(Reason::new(format!("{left} bytes are left over"))),
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+pub(super) fn scratch_capacity() -> usize {
+    SCRATCH.with_borrow(Vec::capacity)
+}
+
+/// Lets postcard append to a buffer of ours.
+struct Append<'a, B>(&'a mut B);
+
+impl Flavor for Append<'_, Vec<u8>> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+impl Flavor for Append<'_, BytesMut> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

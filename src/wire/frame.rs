@@ -1,0 +1,138 @@
+//! The frames of both connections.
+//!
+//! Belongs here: the enums both sides share, and nothing else with `Serialize` that is not part of the handshake.
+//! Does not belong here: what a side does on receiving one.
+//! Invariant: a change of any type here changes the bytes in `tests/wire_format.rs` and the protocol version.
+
+use bytes::{BufMut, BytesMut};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::wire::codec;
+
+/// Data connection, host to worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum HostFrame {
+    /// Answer to the worker's offer. Tail: the initializer's arguments, or their first part.
+    Welcome(super::Welcome),
+    /// Run this. Tail: body and attachments, or their first part.
+    Task {
+        ticket: u64,
+        id: u64,
+        attempt: u32,
+        name: u16,
+        /// Length of each attachment; the body is what is in front of them.
+        attachments: Vec<u32>,
+        /// Bytes that follow in parts.
+        rest: u64,
+    },
+    /// Tail: the next bytes of this ticket's value. Ticket 0 is the handshake.
+    Part { ticket: u64 },
+    /// The worker may have this many tasks that it has not started (not used yet).
+    Credit { tasks: u32 },
+}
+
+/// Data connection, worker to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WorkerFrame {
+    /// The first frame of a worker.
+    Offer(super::Offer),
+    /// The state is there: tasks may come.
+    Ready,
+    /// The worker cannot serve and ends. Tail: an encoded `RemoteError`, or nothing with `init_args`.
+    Failed {
+        init_args: Option<crate::error::CodecError>,
+    },
+    /// This task is about to be polled for the first time, or is being polled.
+    Started { ticket: u64 },
+    /// The end of a task. Tail: what `outcome` says, or its first part.
+    Result {
+        ticket: u64,
+        outcome: Outcome,
+        attachments: Vec<u32>,
+        rest: u64,
+    },
+    /// Tail: the next bytes of this ticket's value.
+    Part { ticket: u64 },
+    /// From here on starts of this name are, or are not, announced before the first poll.
+    Quiet { name: u16, quiet: bool },
+    /// One of many results of a task (not used yet).
+    Item { ticket: u64 },
+    /// How far a task is (not used yet).
+    Progress { ticket: u64, done: u64, total: u64 },
+}
+
+/// How a task ended, and what the tail of its result is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// Tail: the encoded output.
+    Done,
+    /// Tail: the encoded error.
+    Failed,
+    /// Tail: an encoded `RemoteError`.
+    Panicked,
+    Cancelled {
+        started: bool,
+    },
+    /// Tail: an encoded `CodecError`.
+    Codec,
+}
+
+/// Control connection, host to worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ControlToWorker {
+    /// End this task: token first, then its future is dropped.
+    Cancel { ticket: u64 },
+    /// Give this task back if it has not started.
+    Revoke { ticket: u64 },
+    /// Say what the loop does right now.
+    Ping { nonce: u64 },
+    /// Drop what runs, run the shutdown hook, exit.
+    Exit,
+}
+
+/// Control connection, worker to host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ControlFromWorker {
+    Pong {
+        nonce: u64,
+        /// The task whose poll is under way, and for how long.
+        running: Option<(u64, u64)>,
+    },
+    Revoked {
+        ticket: u64,
+        /// Whether it is back; otherwise it has started or ended.
+        given_back: bool,
+    },
+    /// The worker caught a signal that is the host's to act on.
+    Signalled { signal: i32 },
+}
+
+/// Appends one whole frame without a tail longer than fits.
+pub(crate) fn frame_bytes<T: Serialize>(
+    header: &T,
+    tail: &[u8],
+    into: &mut BytesMut,
+) -> Result<(), String> {
+    let start = into.len();
+    into.put_u32_le(0);
+    if let Err(error) = codec::encode_header(header, into) {
+        into.truncate(start);
+        return Err(error);
+    }
+    into.extend_from_slice(tail);
+    let length = into.len() - start - 4;
+    let Ok(length) = u32::try_from(length) else {
+        into.truncate(start);
+        return Err("frame longer than 4 GiB".to_owned());
+    };
+    if let Some(prefix) = into.get_mut(start..start + 4) {
+        prefix.copy_from_slice(&length.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// Splits a frame into its header and tail.
+pub(crate) fn parse<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, &[u8]), String> {
+    let (header, taken) = codec::decode_header(frame)?;
+    Ok((header, frame.get(taken..).unwrap_or_default()))
+}

@@ -1,0 +1,127 @@
+//! How two processes find out that they belong together and speak the same language.
+//!
+//! Belongs here: token, first bytes of a connection, start configuration, offer and welcome, and comparing tables.
+//! Does not belong here: deadlines, credentials of sockets.
+//! Invariant: nothing is read from a connection beyond [`Hello::BYTES`] before its token was found right.
+//!
+//! ```text
+//!   host                                         worker
+//!   spawn ── stdin: StartConfig ──────────────▶  (reads, puts /dev/null there)
+//!         ◀── control: Hello ──────────────────
+//!         ◀── data: Hello, Offer ──────────────
+//!         ─── data: Welcome (+ arguments) ────▶  setup, state initializer
+//!         ◀── data: Ready, or Failed ──────────
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// Raised with every change that an older peer would misread.
+pub(crate) const PROTOCOL: u16 = 1;
+
+pub(crate) const TOKEN_BYTES: usize = 32;
+
+/// What proves that a connection comes from the process that was started for it.
+pub(crate) type Token = [u8; TOKEN_BYTES];
+
+const MAGIC: [u8; 8] = *b"actix-mp";
+
+/// Where the host listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// A path in the file system; bytes because paths need not be text.
+    Path(Vec<u8>),
+    /// A name in the platform's namespace: abstract on Linux, a pipe on Windows.
+    Name(String),
+}
+
+/// What a worker reads from its standard input, behind a 32-bit little-endian length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StartConfig {
+    pub(crate) token: Token,
+    pub(crate) place: Place,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// From the loss of the control connection to SIGKILL of the own group.
+    pub(crate) grace_ms: u64,
+    /// The worker leads a process group of its own and may kill it.
+    pub(crate) own_group: bool,
+}
+
+/// Which of a worker's two connections this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Data,
+    Control,
+}
+
+/// The first bytes of a connection: fixed in length, so that a stranger costs no more than that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) channel: Channel,
+    pub(crate) token: Token,
+}
+
+impl Hello {
+    pub(crate) const BYTES: usize = 8 + 1 + TOKEN_BYTES;
+
+    pub(crate) fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let (magic, rest) = bytes.split_at_mut(8);
+        magic.copy_from_slice(&MAGIC);
+        if let Some((channel, token)) = rest.split_first_mut() {
+            *channel = match self.channel {
+                Channel::Data => 0,
+                Channel::Control => 1,
+            };
+            token.copy_from_slice(&self.token);
+        }
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&MAGIC)?;
+        let (channel, token) = rest.split_first()?;
+        Some(Self {
+            channel: match channel {
+                0 => Channel::Data,
+                1 => Channel::Control,
+                _ => return None,
+            },
+            token: token.try_into().ok()?,
+        })
+    }
+
+    /// Compares in a time that does not depend on where the first difference is.
+    pub(crate) fn has(&self, token: &Token) -> bool {
+        let difference = self
+            .token
+            .iter()
+            .zip(token)
+            .fold(0, |difference, (a, b)| difference | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+/// What a worker can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Offer {
+    pub(crate) protocol: u16,
+    pub(crate) pid: u32,
+    /// Sorted by name.
+    pub(crate) tasks: Vec<(String, u32)>,
+    /// Descriptors the worker found open that are not its own, as the system names them.
+    pub(crate) inherited: Vec<String>,
+}
+
+/// What the host asks of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) concurrency: u32,
+    pub(crate) max_frame_bytes: u64,
+    pub(crate) cancel_grace_ms: u64,
+    /// Bytes of the initializer's arguments that follow in parts.
+    pub(crate) rest: u64,
+    /// Whether there are arguments at all.
+    pub(crate) has_args: bool,
+    pub(crate) attachments: Vec<u32>,
+}

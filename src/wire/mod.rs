@@ -1,0 +1,39 @@
+//! What travels between host and worker, as plain values and bytes.
+//!
+//! Belongs here: frames, their encoding and limits, handshake values, payloads. Does not belong here: sockets, meaning.
+//! Invariant: nothing a peer sends makes this code allocate more than the limits say, recurse deeply, or panic.
+//!
+//! A frame is a 32-bit little-endian length, then a postcard header, then a tail of raw bytes. A value whose bytes
+//! exceed [`PART_BYTES`] is cut: its first frame says how much follows, and [`HostFrame::Part`] or
+//! [`WorkerFrame::Part`] frames bring the rest, other frames passing in between.
+
+mod blob;
+pub(crate) mod codec;
+mod depth;
+mod frame;
+mod handshake;
+mod json;
+mod limits;
+mod payload;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use blob::Blob;
+pub(crate) use frame::{
+    ControlFromWorker, ControlToWorker, HostFrame, Outcome, WorkerFrame, frame_bytes, parse,
+};
+pub(crate) use handshake::{
+    Channel, Hello, Offer, PROTOCOL, Place, StartConfig, TOKEN_BYTES, Token, Welcome,
+};
+pub use json::Json;
+pub(crate) use payload::Payload;
+pub(crate) use reader::{Assembly, FrameReader};
+pub(crate) use writer::FrameWriter;
+
+/// The most bytes of a value that travel in one frame: what another frame may have to wait for.
+pub(crate) const PART_BYTES: usize = 256 * 1024;
+
+/// The most bytes of a frame: a part, and room for a header (names of a handshake, attachment lengths).
+pub(crate) const FRAME_BYTES: usize = PART_BYTES + 256 * 1024;

@@ -1,0 +1,199 @@
+//! Cuts a byte stream into frames, and parts back into values.
+//!
+//! Belongs here: buffering and limits of what comes in. Does not belong here: sockets, what frames mean.
+//! Invariant: a length is checked before a byte is allocated for it.
+
+use std::collections::HashMap;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::wire::{FRAME_BYTES, Payload};
+
+/// What is wrong with a byte stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrameError {
+    pub(crate) claimed: usize,
+}
+
+const START_BYTES: usize = 64 * 1024;
+
+/// A reusable buffer with whole and half frames in it.
+#[derive(Debug)]
+pub(crate) struct FrameReader {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl FrameReader {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: vec![0; START_BYTES],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Where to read the next bytes to; never empty.
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        let needed = self.frame_length().unwrap_or(0).min(FRAME_BYTES) + 4;
+        if self.start > 0 && self.start + needed > self.buffer.len()
+            || self.end == self.buffer.len()
+        {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.len() < needed {
+            self.buffer.resize(needed, 0);
+        } else if self.end == self.buffer.len() {
+            // Only when a peer sends faster than it is read: a larger buffer saves system calls.
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        self.buffer.get_mut(self.end..).unwrap_or_default()
+    }
+
+    /// The first `bytes` of what [`FrameReader::space`] returned are filled now.
+    pub(crate) fn filled(&mut self, bytes: usize) {
+        self.end = (self.end + bytes).min(self.buffer.len());
+    }
+
+    /// Whether a frame has begun and is not complete.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.start != self.end
+    }
+
+    fn frame_length(&self) -> Option<usize> {
+        let prefix = self.buffer.get(self.start..self.start + 4)?;
+        if self.end - self.start < 4 {
+            return None;
+        }
+        let prefix: [u8; 4] = prefix.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(prefix)).ok()
+    }
+
+    /// The next whole frame, if there is one.
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        let Some(length) = self.frame_length() else {
+            return Ok(None);
+        };
+        if length > FRAME_BYTES {
+            return Err(FrameError { claimed: length });
+        }
+        let from = self.start + 4;
+        if self.end - from < length {
+            return Ok(None);
+        }
+        self.start = from + length;
+        Ok(self.buffer.get(from..from + length))
+    }
+}
+
+/// Why a value in parts cannot be put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AssemblyError {
+    TooLarge { bytes: u64, limit: usize },
+    Unannounced { ticket: u64 },
+    Overrun { ticket: u64 },
+    Lengths,
+}
+
+#[derive(Debug)]
+struct Partial<H> {
+    header: H,
+    attachments: Vec<u32>,
+    bytes: BytesMut,
+    total: usize,
+}
+
+/// Values of which not all parts have come yet; `H` is what the first frame said of them.
+#[derive(Debug)]
+pub(crate) struct Assembly<H> {
+    partial: HashMap<u64, Partial<H>>,
+    limit: usize,
+}
+
+impl<H> Assembly<H> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            partial: HashMap::new(),
+            limit,
+        }
+    }
+
+    /// The first frame of a value. Returns it when it is whole.
+    pub(crate) fn first(
+        &mut self,
+        ticket: u64,
+        header: H,
+        attachments: Vec<u32>,
+        rest: u64,
+        tail: &[u8],
+    ) -> Result<Option<(H, Payload)>, AssemblyError> {
+        let total = rest.saturating_add(tail.len() as u64);
+        if total > self.limit as u64 {
+            return Err(AssemblyError::TooLarge {
+                bytes: total,
+                limit: self.limit,
+            });
+        }
+        if rest == 0 {
+            let payload = Payload::split(Bytes::copy_from_slice(tail), &attachments)
+                .ok_or(AssemblyError::Lengths)?;
+            return Ok(Some((header, payload)));
+        }
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        // Reserved at once, to spare large values the copies of growth: the pages cost nothing until bytes come.
+        let mut bytes = BytesMut::with_capacity(total);
+        bytes.extend_from_slice(tail);
+        let partial = Partial {
+            header,
+            attachments,
+            bytes,
+            total,
+        };
+        if self.partial.insert(ticket, partial).is_some() {
+            return Err(AssemblyError::Overrun { ticket });
+        }
+        Ok(None)
+    }
+
+    /// A further part. Returns the value when it is whole.
+    pub(crate) fn part(
+        &mut self,
+        ticket: u64,
+        tail: &[u8],
+    ) -> Result<Option<(H, Payload)>, AssemblyError> {
+        let partial = self
+            .partial
+            .get_mut(&ticket)
+            .ok_or(AssemblyError::Unannounced { ticket })?;
+        if partial.bytes.len() + tail.len() > partial.total || tail.is_empty() {
+            return Err(AssemblyError::Overrun { ticket });
+        }
+        partial.bytes.extend_from_slice(tail);
+        if partial.bytes.len() < partial.total {
+            return Ok(None);
+        }
+        let Some(whole) = self.partial.remove(&ticket) else {
+            return Ok(None);
+        };
+        let payload = Payload::split(whole.bytes.freeze(), &whole.attachments)
+            .ok_or(AssemblyError::Lengths)?;
+        Ok(Some((whole.header, payload)))
+    }
+
+    /// Whether parts of this value are still to come.
+    pub(crate) fn contains(&self, ticket: u64) -> bool {
+        self.partial.contains_key(&ticket)
+    }
+
+    /// Forgets a value that will not be completed.
+    pub(crate) fn forget(&mut self, ticket: u64) {
+        self.partial.remove(&ticket);
+    }
+}

@@ -1,0 +1,183 @@
+//! From `init()` to the end of a worker process.
+//!
+//! Belongs here: what a process does once because it is a worker. Does not belong here: frames, tasks.
+//! Invariant: a worker process leaves only through `process::exit` or a signal, never by dropping a runtime that waits
+//! for blocked threads.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{RemoteError, capture},
+    ipc::{Lifeline, Stream},
+    task::{Board, Slot, WorkerInfo},
+    wire::{Channel, Hello, StartConfig, codec},
+    worker::{
+        Program, ServeEnd,
+        control::{self, Signals},
+        serve,
+    },
+};
+
+/// The argument that makes a process a worker; the program's name follows it.
+pub(crate) const SENTINEL: &str = "actix-multiprocess-worker:";
+
+/// Exit codes of a worker that ends by itself.
+const ENDED: i32 = 0;
+const FAILED: i32 = 1;
+const BAD_START: i32 = 2;
+
+/// Serves the host that started this process. Never returns.
+pub(crate) fn enter(program: Arc<Program>) -> ! {
+    let code = match start() {
+        Ok((config, signals)) => {
+            // Inside a runtime another cannot be run, so it gets a thread.
+            if tokio::runtime::Handle::try_current().is_err() {
+                run(program, config, signals)
+            } else {
+                thread::Builder::new()
+                    .name("worker".to_owned())
+                    .stack_size(8 * 1024 * 1024)
+                    .spawn(move || run(program, config, signals))
+                    .map_or(BAD_START, |running| running.join().unwrap_or(BAD_START))
+            }
+        }
+        Err(error) => {
+            eprintln!(
+                "actix-multiprocess: this process was started as a worker, but what its host had to send it is missing: {error}"
+            );
+            BAD_START
+        }
+    };
+    std::process::exit(code)
+}
+
+/// Reads what the host has sent and takes the signals that are not this process's to handle.
+fn start() -> io::Result<(StartConfig, Signals)> {
+    let signals = Signals::catch()?;
+    #[cfg(unix)]
+    let bytes = super::stdin::take()?;
+    #[cfg(not(unix))]
+    let bytes = {
+        use std::io::Read;
+        let mut stdin = io::stdin().lock();
+        let mut prefix = [0; 4];
+        stdin.read_exact(&mut prefix)?;
+        let mut bytes = vec![0; u32::from_le_bytes(prefix) as usize & 0xFFFF];
+        stdin.read_exact(&mut bytes)?;
+        bytes
+    };
+    let (config, _) = codec::decode_header(&bytes).map_err(io::Error::other)?;
+    // A stopped worker goes on when its host dies, to find the life line cut and end.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
+    Ok((config, signals))
+}
+
+fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
+    let worker = WorkerInfo::new(
+        Slot::new(config.slot),
+        config.generation,
+        std::process::id(),
+    );
+    let inherited = inherited();
+    let board = Arc::new(Board::new(Instant::now()));
+    let connected = Lifeline::connect(&config.place).and_then(|mut lifeline| {
+        lifeline.send(
+            &Hello {
+                channel: Channel::Control,
+                token: config.token,
+            }
+            .to_bytes(),
+        )?;
+        Ok(lifeline)
+    });
+    let lifeline = match connected {
+        Ok(lifeline) => lifeline,
+        Err(error) => {
+            eprintln!("actix-multiprocess: a worker cannot connect to its host: {error}");
+            return FAILED;
+        }
+    };
+    let own_group = config.own_group;
+    let grace = Duration::from_millis(config.grace_ms);
+    let watched = Arc::clone(&board);
+    let control = thread::Builder::new()
+        .name("worker-control".to_owned())
+        .stack_size(256 * 1024)
+        .spawn(move || control::run(lifeline, &watched, &signals, grace, own_group));
+    if control.is_err() {
+        return FAILED;
+    }
+    let setup = set_up(&program, &worker);
+    capture::install();
+    let system = actix_rt::System::new();
+    let end = system.block_on(async move {
+        let stream = Stream::connect(&config.place).await?;
+        let hello = Hello {
+            channel: Channel::Data,
+            token: config.token,
+        };
+        stream.write_all(&hello.to_bytes()).await?;
+        Ok::<_, io::Error>(serve(program, stream, board, worker, inherited, setup).await)
+    });
+    let code = match end {
+        Ok(ServeEnd::Exit) => ENDED,
+        Ok(ServeEnd::Orphaned) => {
+            // The host has gone without asking: what tasks started and left in the group goes too.
+            control::kill(own_group);
+            ENDED
+        }
+        Ok(ServeEnd::Failed | ServeEnd::Protocol) | Err(_) => FAILED,
+    };
+    // Not by dropping the system: that would wait for threads that may be blocked for ever.
+    std::process::exit(code)
+}
+
+fn set_up(program: &Program, worker: &WorkerInfo) -> Result<(), RemoteError> {
+    match &program.setup {
+        None => Ok(()),
+        Some(setup) => catch_unwind(AssertUnwindSafe(|| setup(worker)))
+            .map_err(|panic| capture::describe(panic.as_ref())),
+    }
+}
+
+/// Descriptors beyond the standard three that this process was given by its host's lack of close-on-exec.
+#[cfg(target_os = "linux")]
+fn inherited() -> Vec<String> {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for entry in entries.flatten() {
+        let number = entry.file_name();
+        let Some(number) = number.to_str() else {
+            continue;
+        };
+        if number.parse::<u32>().is_ok_and(|number| number < 3) {
+            continue;
+        }
+        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+            .ok()
+            .and_then(|info| {
+                let line = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+                u32::from_str_radix(line.trim(), 8).ok()
+            });
+        if flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0) && names.len() < 32 {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            names.push(format!("{number} -> {}", target.display()));
+        }
+    }
+    names
+}
+
+#[cfg(not(target_os = "linux"))]
+fn inherited() -> Vec<String> {
+    Vec::new()
+}

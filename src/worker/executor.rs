@@ -1,0 +1,456 @@
+//! Runs tasks on the event loop of a worker.
+//!
+//! Belongs here: polling, measuring and cancelling tasks, and reporting their ends. Does not belong here: reading frames.
+//! Invariants: each task that was taken reports exactly one end; a panic, in a poll or in a drop, stays its task's own.
+//!
+//! ```text
+//!   queued ──▶ first poll, inline ──▶ done                    (no spawn, no waker)
+//!                    │ pending
+//!                    ▼
+//!                 spawned ──▶ done
+//!                    │ cancelled: token; at once, or after the grace if it listens to the token:
+//!                    ▼
+//!                 dropped ──▶ cancelled          (when its code on blocking threads has ended too)
+//! ```
+
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use tokio::task::AbortHandle;
+
+use crate::{
+    error::{CodecError, RemoteError, capture},
+    task::{Board, Failure, FailureInfo, Scope, TaskId, WorkerInfo},
+    wire::{Outcome, Payload, WorkerFrame, codec},
+    worker::{Ended, LocalFuture, Program, outbox::Outbox},
+};
+
+/// Starts of names whose polls take longer are announced before the first poll.
+const LOUD: Duration = Duration::from_micros(200);
+
+/// A task as it came off the wire.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) ticket: u64,
+    pub(crate) id: TaskId,
+    pub(crate) attempt: u32,
+    pub(crate) name: u16,
+    pub(crate) payload: Payload,
+}
+
+/// What is known of the tasks of one name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measure {
+    /// The longest poll, older ones fading; `None` before the first.
+    poll: Option<Duration>,
+    /// The host has been told that starts are not announced, in the bytes before this position.
+    quiet: Option<u64>,
+}
+
+/// An end that the failure hook hears of once it was written.
+enum Mourned {
+    Failed(Box<dyn Any>),
+    Panicked(RemoteError),
+    Codec(CodecError),
+}
+
+struct Running {
+    scope: Rc<Scope>,
+    /// `None` while the first poll is under way.
+    abort: Option<AbortHandle>,
+}
+
+/// The running tasks of a worker.
+pub(crate) struct Executor {
+    pub(crate) out: Outbox,
+    program: Arc<Program>,
+    state: Rc<dyn Any>,
+    board: Arc<Board>,
+    worker: WorkerInfo,
+    cancel_grace: Duration,
+    running: RefCell<HashMap<u64, Running>>,
+    /// Dropped tasks whose code is still on blocking threads.
+    lingering: RefCell<Vec<Rc<Scope>>>,
+    names: RefCell<Vec<Measure>>,
+    /// Tasks that count against the concurrency.
+    active: Cell<usize>,
+    /// Failures, and the position behind the frame that reports them.
+    mourned: RefCell<Vec<(u64, FailureInfo, Mourned)>>,
+    /// The session is polling a task itself and writes afterwards anyway.
+    inline: Cell<bool>,
+    this: Weak<Executor>,
+}
+
+impl Executor {
+    pub(crate) fn new(
+        out: Outbox,
+        program: Arc<Program>,
+        state: Rc<dyn Any>,
+        board: Arc<Board>,
+        worker: WorkerInfo,
+        cancel_grace: Duration,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            names: RefCell::new(vec![Measure::default(); program.tasks.len()]),
+            out,
+            program,
+            state,
+            board,
+            worker,
+            cancel_grace,
+            running: RefCell::new(HashMap::new()),
+            lingering: RefCell::new(Vec::new()),
+            active: Cell::new(0),
+            mourned: RefCell::new(Vec::new()),
+            inline: Cell::new(false),
+            this: this.clone(),
+        })
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.active.get()
+    }
+
+    /// Whether the host must hear of the start before the first poll.
+    pub(crate) fn is_loud(&self, name: u16) -> bool {
+        !self
+            .names
+            .borrow()
+            .get(usize::from(name))
+            .and_then(|measure| measure.quiet)
+            .is_some_and(|mark| self.out.is_written(mark))
+    }
+
+    /// Polls a task for the first time. `announced` says that the host has been told of its start.
+    pub(crate) fn start(&self, task: Incoming, announced: bool) {
+        let scope = Rc::new(Scope::new(
+            task.ticket,
+            task.id,
+            task.attempt,
+            self.worker,
+            Arc::clone(&self.board),
+        ));
+        self.active.set(self.active.get() + 1);
+        let Some(entry) = self.program.tasks.get(usize::from(task.name)) else {
+            // The session has checked the index; ending the task here keeps the invariant even so.
+            return self.finish(
+                task.ticket,
+                Outcome::Cancelled { started: false },
+                &Payload::default(),
+            );
+        };
+        self.running.borrow_mut().insert(
+            task.ticket,
+            Running {
+                scope: Rc::clone(&scope),
+                abort: None,
+            },
+        );
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
+        let run = Arc::clone(&entry.run);
+        let mut tracked = Tracked {
+            future: None,
+            name: task.name,
+            scope: Rc::clone(&scope),
+            executor: this,
+            ended: false,
+        };
+        let made = catch_unwind(AssertUnwindSafe(|| run(&task.payload, scope, &self.state)));
+        drop(task.payload);
+        match made {
+            Ok(future) => tracked.future = Some(future),
+            Err(panic) => return tracked.panicked(panic.as_ref()),
+        }
+        // If it is pending it is polled again at once when spawned, with a waker that works.
+        self.inline.set(true);
+        let polled = Pin::new(&mut tracked).poll(&mut Context::from_waker(Waker::noop()));
+        self.inline.set(false);
+        if polled.is_pending() {
+            let ticket = tracked.scope.ticket;
+            if !announced {
+                self.out.frame(&WorkerFrame::Started { ticket });
+            }
+            let abort = tokio::task::spawn_local(tracked).abort_handle();
+            if let Some(running) = self.running.borrow_mut().get_mut(&ticket) {
+                running.abort = Some(abort);
+            }
+        }
+    }
+
+    /// Ends a task that the host no longer wants: token first, its future at its next await.
+    pub(crate) fn cancel(&self, ticket: u64) -> bool {
+        let Some((scope, abort)) = self
+            .running
+            .borrow()
+            .get(&ticket)
+            .map(|running| (Rc::clone(&running.scope), running.abort.clone()))
+        else {
+            return false;
+        };
+        scope.cancel();
+        let Some(abort) = abort else { return true };
+        if scope.listens() {
+            let grace = self.cancel_grace;
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(grace).await;
+                abort.abort();
+            });
+        } else {
+            abort.abort();
+        }
+        true
+    }
+
+    /// Drops every task that runs, because the worker ends.
+    pub(crate) fn abort_all(&self) {
+        let aborts: Vec<_> = self
+            .running
+            .borrow()
+            .values()
+            .filter_map(|running| {
+                running.scope.cancel();
+                running.abort.clone()
+            })
+            .collect();
+        for abort in aborts {
+            abort.abort();
+        }
+    }
+
+    /// Reports the dropped tasks whose code on blocking threads has ended.
+    pub(crate) fn reap_lingering(&self) {
+        if self.lingering.borrow().is_empty() {
+            return;
+        }
+        let ended: Vec<Rc<Scope>> = {
+            let mut lingering = self.lingering.borrow_mut();
+            let (still, ended) = lingering.drain(..).partition(|scope| scope.is_blocking());
+            *lingering = still;
+            ended
+        };
+        for scope in ended {
+            let outcome = Outcome::Cancelled { started: true };
+            self.finish(scope.ticket, outcome, &Payload::default());
+        }
+    }
+
+    /// Something was written: the failure hook may hear of what is on its way.
+    pub(crate) fn flushed(&self) {
+        if self.mourned.borrow().is_empty() {
+            return;
+        }
+        let Some(hook) = &self.program.on_failure else {
+            return;
+        };
+        let ready: Vec<_> = self
+            .mourned
+            .borrow_mut()
+            .extract_if(.., |(mark, ..)| self.out.is_written(*mark))
+            .collect();
+        for (_, info, failure) in ready {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                let failure = match &failure {
+                    Mourned::Failed(error) => Failure::Failed(error.as_ref()),
+                    Mourned::Panicked(error) => Failure::Panicked(error),
+                    Mourned::Codec(error) => Failure::Codec(error),
+                };
+                hook(&info, failure);
+            }));
+            if told.is_err() {
+                tracing::error!(task = info.id.get(), "the on_failure hook panicked");
+            }
+        }
+    }
+
+    fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
+        if self.program.on_failure.is_none() {
+            return;
+        }
+        if let Some(entry) = self.program.tasks.get(usize::from(name)) {
+            let info = FailureInfo {
+                name: entry.name,
+                id: scope.id,
+                attempt: scope.attempt,
+                worker: self.worker,
+            };
+            self.mourned
+                .borrow_mut()
+                .push((self.out.mark(), info, failure));
+        }
+    }
+
+    fn finish(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
+        self.running.borrow_mut().remove(&ticket);
+        self.active.set(self.active.get().saturating_sub(1));
+        self.report(ticket, outcome, payload);
+    }
+
+    /// Queues the frame that ends a ticket.
+    pub(crate) fn report(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
+        if self.board.epoch() != 0 {
+            self.board
+                .requests(|requests| requests.cancelled.remove(&ticket));
+        }
+        let attachments = payload
+            .attachments()
+            .iter()
+            .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
+            .collect();
+        self.out.value(
+            ticket,
+            |rest| WorkerFrame::Result {
+                ticket,
+                outcome,
+                attachments,
+                rest,
+            },
+            payload,
+        );
+    }
+
+    /// Takes note of a poll and writes what must not wait for the next one. `ended` says that it was the task's last.
+    fn after_poll(&self, name: u16, began: Instant, now: Instant, ended: bool) {
+        let took = now - began;
+        if let Some(measure) = self.names.borrow_mut().get_mut(usize::from(name)) {
+            let poll = match measure.poll {
+                Some(longest) if took < longest => longest - (longest - took) / 8,
+                _ => took,
+            };
+            measure.poll = Some(poll);
+            let quiet = poll <= LOUD;
+            // Louder at once. Quieter at the end of a task only: so the host can tell a worker that says so too often.
+            if quiet != measure.quiet.is_some() && (ended || !quiet) {
+                self.out.frame(&WorkerFrame::Quiet { name, quiet });
+                measure.quiet = quiet.then(|| self.out.mark());
+            }
+        }
+        if self.out.is_due(began, now) {
+            self.out.flush_now();
+            self.flushed();
+        } else if !self.inline.get() {
+            self.out.wake_session();
+        }
+    }
+}
+
+/// A task's future with what has to happen around each poll.
+struct Tracked {
+    future: Option<LocalFuture<Ended>>,
+    name: u16,
+    scope: Rc<Scope>,
+    executor: Rc<Executor>,
+    ended: bool,
+}
+
+impl Tracked {
+    fn end(&mut self, outcome: Outcome, payload: &Payload) {
+        self.ended = true;
+        self.executor.finish(self.scope.ticket, outcome, payload);
+    }
+
+    fn panicked(&mut self, panic: &(dyn Any + Send)) {
+        let error = capture::describe(panic).at(self.executor.worker, self.scope.id);
+        let payload = codec::encode(&error).unwrap_or_default();
+        self.end(Outcome::Panicked, &payload);
+        self.executor
+            .mourn(self.name, &self.scope, Mourned::Panicked(error));
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Done(payload) => self.end(Outcome::Done, &payload),
+            Ended::Failed(payload, error) => {
+                self.end(Outcome::Failed, &payload);
+                self.executor
+                    .mourn(self.name, &self.scope, Mourned::Failed(error));
+            }
+            Ended::Codec(error) => {
+                let payload = codec::encode(&error).unwrap_or_default();
+                self.end(Outcome::Codec, &payload);
+                self.executor
+                    .mourn(self.name, &self.scope, Mourned::Codec(error));
+            }
+        }
+    }
+
+    /// Drops the future, whose destructors are the task's own code.
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            tracing::error!(
+                task = self.scope.id.get(),
+                "a task panicked while it was dropped"
+            );
+        }
+    }
+}
+
+impl Future for Tracked {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(future) = &mut this.future else {
+            return Poll::Ready(());
+        };
+        let began = Instant::now();
+        this.executor.board.poll_begins(this.scope.ticket, began);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let pending = match polled {
+            Ok(Poll::Pending) => true,
+            Ok(Poll::Ready(ended)) => {
+                this.drop_future();
+                this.ended(ended);
+                false
+            }
+            Err(panic) => {
+                this.drop_future();
+                this.panicked(panic.as_ref());
+                false
+            }
+        };
+        this.executor.board.poll_ends();
+        this.executor
+            .after_poll(this.name, began, Instant::now(), !pending);
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        self.drop_future();
+        if self.scope.is_blocking() {
+            self.executor
+                .running
+                .borrow_mut()
+                .remove(&self.scope.ticket);
+            let scope = Rc::clone(&self.scope);
+            self.executor.lingering.borrow_mut().push(scope);
+        } else {
+            let outcome = Outcome::Cancelled { started: true };
+            self.executor
+                .finish(self.scope.ticket, outcome, &Payload::default());
+        }
+        self.executor.out.wake_session();
+    }
+}

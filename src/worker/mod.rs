@@ -1,0 +1,31 @@
+//! A worker process: its event loop, its control thread, and what it runs.
+//!
+//! Belongs here: everything that happens in a worker and nowhere else. Does not belong here: anything of the host.
+//! Invariant: what is polled on the event loop can hang or burn CPU without the control thread noticing.
+//!
+//! ```text
+//!  event loop (one thread)                                control thread
+//!  ┌────────────────────────────────────────────┐        ┌─────────────────────┐
+//!  │ session: read ▶ queue ▶ poll once inline ──┼─ done ─▶│ Board: cancel,      │
+//!  │    ▲                      │ pending         │◀────────│ revoke, exit, ping  │
+//!  │    │                      ▼                 │        └─────────┬───────────┘
+//!  │ data connection      spawn_local tasks      │                  │ control connection,
+//!  │    ▲                      │ done            │                  │ signals, life line
+//!  │    └── outbox: one write per turn ◀─────────│
+//!  └────────────────────────────────────────────┘
+//! ```
+
+mod control;
+mod entry;
+mod executor;
+mod outbox;
+mod program;
+mod session;
+#[cfg(unix)]
+mod stdin;
+
+#[cfg(feature = "test-util")]
+pub(crate) use control::answer;
+pub(crate) use entry::{SENTINEL, enter};
+pub(crate) use program::{Ended, InitFailure, LocalFuture, Program, TaskEntry};
+pub(crate) use session::{ServeEnd, serve};

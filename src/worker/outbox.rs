@@ -1,0 +1,146 @@
+//! What a worker has to tell its host, written once per turn.
+//!
+//! Belongs here: queueing and writing frames of the data connection. Does not belong here: what they say.
+//! Invariant: whatever is queued is written at the latest when the session is polled next.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice},
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    ipc::Stream,
+    wire::{FrameWriter, Payload, WorkerFrame},
+};
+
+/// A turn's frames wait no longer than this,
+const TURN_TIME: Duration = Duration::from_micros(200);
+/// nor for more bytes than this,
+const TURN_BYTES: usize = 64 * 1024;
+/// nor for a neighbour's poll once one took longer than this.
+const LONG_POLL: Duration = Duration::from_micros(50);
+
+/// The writing side of the data connection, shared by the session and the tasks it spawned.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    stream: Stream,
+    writer: RefCell<FrameWriter<WorkerFrame>>,
+    /// When the first frame that is still here was queued.
+    since: Cell<Option<Instant>>,
+    session: RefCell<Option<Waker>>,
+    broken: Cell<bool>,
+}
+
+impl Outbox {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            writer: RefCell::new(FrameWriter::new()),
+            since: Cell::new(None),
+            session: RefCell::new(None),
+            broken: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub(crate) fn frame(&self, frame: &WorkerFrame) {
+        // Only a frame over 4 GiB fails, and these have no tail.
+        if self.writer.borrow_mut().frame(frame).is_err() {
+            self.broken.set(true);
+        }
+    }
+
+    pub(crate) fn value(
+        &self,
+        ticket: u64,
+        header: impl FnOnce(u64) -> WorkerFrame,
+        payload: &Payload,
+    ) {
+        let part = WorkerFrame::Part { ticket };
+        if self
+            .writer
+            .borrow_mut()
+            .value(header, part, payload)
+            .is_err()
+        {
+            self.broken.set(true);
+        }
+    }
+
+    /// The position behind everything queued so far.
+    pub(crate) fn mark(&self) -> u64 {
+        self.writer.borrow().mark()
+    }
+
+    /// Whether everything before this position was written.
+    pub(crate) fn is_written(&self, mark: u64) -> bool {
+        self.writer.borrow().written() >= mark
+    }
+
+    pub(crate) fn set_session(&self, waker: &Waker) {
+        let mut session = self.session.borrow_mut();
+        if !session.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            *session = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake_session(&self) {
+        if let Some(session) = &*self.session.borrow() {
+            session.wake_by_ref();
+        }
+    }
+
+    /// Whether the frames here must not wait any longer, after a poll that lasted from `began` to `now`.
+    pub(crate) fn is_due(&self, began: Instant, now: Instant) -> bool {
+        let pending = self.writer.borrow().pending();
+        if pending == 0 {
+            return false;
+        }
+        if self.since.get().is_none() {
+            self.since.set(Some(began));
+        }
+        pending >= TURN_BYTES
+            || now - began > LONG_POLL
+            || self
+                .since
+                .get()
+                .is_some_and(|since| now.saturating_duration_since(since) > TURN_TIME)
+    }
+
+    /// Writes as much as the socket takes. Ready when nothing is left.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken.get() {
+            return Poll::Ready(Err(io::Error::other("a frame could not be encoded")));
+        }
+        let mut writer = self.writer.borrow_mut();
+        self.since.set(None);
+        while !writer.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = writer.slices(&mut slices).map_err(io::Error::other)?;
+            let slices = slices.get(..filled).unwrap_or_default();
+            let written = ready!(self.stream.poll_write(cx, slices))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            writer.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes from wherever a result was made; what the socket does not take, the session goes on with.
+    pub(crate) fn flush_now(&self) {
+        let session = self.session.borrow().clone();
+        let waker = session.as_ref().unwrap_or(Waker::noop());
+        if !matches!(
+            self.poll_flush(&mut Context::from_waker(waker)),
+            Poll::Ready(Ok(()))
+        ) {
+            self.wake_session();
+        }
+    }
+}

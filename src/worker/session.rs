@@ -1,0 +1,424 @@
+//! The data connection of a worker: handshake, then tasks in and results out until the end.
+//!
+//! Belongs here: the order of frames, and turns. Does not belong here: running tasks, signals, exiting.
+//! Invariant: the session never waits for a task, and a task never for the socket.
+//!
+//! States: *offered* ─ Welcome ▶ *initializing* ─ state ▶ *serving* ─ Exit, or the host has gone ▶ *ended*. The host may
+//! end a worker in each of them.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{RemoteError, capture},
+    task::{Board, TaskId, WorkerInfo},
+    wire::{
+        Assembly, FrameReader, HostFrame, Offer, Outcome, PROTOCOL, Payload, Welcome, WorkerFrame,
+        codec,
+    },
+    worker::{
+        InitFailure, Program,
+        executor::{Executor, Incoming},
+        outbox::Outbox,
+    },
+};
+
+/// After this long the session lets the tasks it has spawned have the loop.
+const TURN: Duration = Duration::from_micros(200);
+
+/// Why a worker stopped serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServeEnd {
+    /// The host asked for it.
+    Exit,
+    /// The host has gone.
+    Orphaned,
+    /// It could not serve and has said why.
+    Failed,
+    /// The host's bytes made no sense.
+    Protocol,
+}
+
+/// Serves one host over one data connection until either ends, and runs the shutdown hook.
+pub(crate) async fn serve(
+    program: Arc<Program>,
+    stream: crate::ipc::Stream,
+    board: Arc<Board>,
+    worker: WorkerInfo,
+    inherited: Vec<String>,
+    setup: Result<(), RemoteError>,
+) -> ServeEnd {
+    let out = Outbox::new(stream);
+    let mut reader = FrameReader::new();
+    out.frame(&WorkerFrame::Offer(Offer {
+        protocol: PROTOCOL,
+        pid: worker.pid,
+        tasks: program.table(),
+        inherited,
+    }));
+    let (welcome, args) = match welcome(&out, &mut reader, &board).await {
+        Ok(welcome) => welcome,
+        Err(end) => return end,
+    };
+    let state = match setup {
+        Ok(()) => initialize(&program, args, &board).await,
+        Err(error) => Some(Err(InitFailure::State(error))),
+    };
+    let state = match state {
+        None => return ended_by(&board),
+        Some(Ok(state)) => state,
+        Some(Err(failure)) => {
+            fail(&out, failure, &board).await;
+            return ServeEnd::Failed;
+        }
+    };
+    out.frame(&WorkerFrame::Ready);
+    let executor = Executor::new(
+        out,
+        Arc::clone(&program),
+        Rc::clone(&state),
+        Arc::clone(&board),
+        worker,
+        Duration::from_millis(welcome.cancel_grace_ms),
+    );
+    let mut session = Session {
+        assembly: Assembly::new(usize::try_from(welcome.max_frame_bytes).unwrap_or(usize::MAX)),
+        reader,
+        board,
+        queue: VecDeque::new(),
+        concurrency: usize::try_from(welcome.concurrency).unwrap_or(usize::MAX),
+        seen: 0,
+        last_read: 0,
+        names: program.tasks.len(),
+        announced: None,
+        executor: Rc::clone(&executor),
+    };
+    let end = poll_fn(|cx| session.poll(cx)).await;
+    executor.abort_all();
+    // Lets the aborted tasks drop while the state is there, and what they report leave.
+    tokio::task::yield_now().await;
+    if let Some(hook) = &program.shutdown {
+        let ended = catch(hook(state)).await;
+        if ended.is_err() {
+            tracing::error!("the shutdown hook panicked");
+        }
+    }
+    let mut flush = pin!(poll_fn(|cx| executor.out.poll_flush(cx)));
+    let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms));
+    // A host that does not read any more must not keep the worker.
+    let _ = tokio::time::timeout_at(limit.deadline(), &mut flush).await;
+    end
+}
+
+/// Runs a future and catches its panic.
+async fn catch<T>(future: impl Future<Output = T>) -> Result<T, RemoteError> {
+    let mut future = pin!(future);
+    poll_fn(
+        |cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(panic) => Poll::Ready(Err(capture::describe(panic.as_ref()))),
+        },
+    )
+    .await
+}
+
+fn ended_by(board: &Board) -> ServeEnd {
+    if board.requests(|requests| requests.orphaned) {
+        ServeEnd::Orphaned
+    } else {
+        ServeEnd::Exit
+    }
+}
+
+fn is_over(board: &Board, cx: &Context<'_>) -> bool {
+    board.set_waker(cx.waker());
+    board.epoch() != 0 && board.requests(|requests| requests.exit || requests.orphaned)
+}
+
+/// Runs the state initializer, unless the host ends the worker first.
+async fn initialize(
+    program: &Program,
+    args: Option<Payload>,
+    board: &Board,
+) -> Option<Result<Rc<dyn Any>, InitFailure>> {
+    let mut init = pin!(catch(async { (program.init)(args).await }));
+    poll_fn(|cx| {
+        if is_over(board, cx) {
+            return Poll::Ready(None);
+        }
+        init.as_mut()
+            .poll(cx)
+            .map(|state| Some(state.unwrap_or_else(|panic| Err(InitFailure::State(panic)))))
+    })
+    .await
+}
+
+/// Tells the host why this worker cannot serve.
+async fn fail(out: &Outbox, failure: InitFailure, board: &Board) {
+    match failure {
+        InitFailure::State(error) => {
+            let payload = codec::encode(&error).unwrap_or_default();
+            out.value(0, |_| WorkerFrame::Failed { init_args: None }, &payload);
+        }
+        InitFailure::Args(error) => out.frame(&WorkerFrame::Failed {
+            init_args: Some(error),
+        }),
+    }
+    // The host ends the connection when it has read this.
+    poll_fn(|cx| {
+        if is_over(board, cx) || out.poll_flush(cx).is_ready_and_err() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+trait ReadyErr {
+    fn is_ready_and_err(&self) -> bool;
+}
+
+impl<T, E> ReadyErr for Poll<Result<T, E>> {
+    fn is_ready_and_err(&self) -> bool {
+        matches!(self, Poll::Ready(Err(_)))
+    }
+}
+
+/// Waits for the host's first frame and the initializer's arguments.
+async fn welcome(
+    out: &Outbox,
+    reader: &mut FrameReader,
+    board: &Board,
+) -> Result<(Welcome, Option<Payload>), ServeEnd> {
+    // Arguments have the host's limit, which is in the frame they come with.
+    let mut assembly = Assembly::new(usize::MAX);
+    poll_fn(|cx| {
+        if is_over(board, cx) {
+            return Poll::Ready(Err(ended_by(board)));
+        }
+        if out.poll_flush(cx).is_ready_and_err() {
+            return Poll::Ready(Err(ServeEnd::Orphaned));
+        }
+        loop {
+            while let Some(frame) = reader.next().map_err(|_| ServeEnd::Protocol)? {
+                let (header, tail) = crate::wire::parse(frame).map_err(|_| ServeEnd::Protocol)?;
+                let whole = match header {
+                    HostFrame::Welcome(welcome) => {
+                        let (attachments, rest) = (welcome.attachments.clone(), welcome.rest);
+                        assembly.first(0, welcome, attachments, rest, tail)
+                    }
+                    HostFrame::Part { ticket: 0 } => assembly.part(0, tail),
+                    _ => return Poll::Ready(Err(ServeEnd::Protocol)),
+                };
+                if let Some((welcome, args)) = whole.map_err(|_| ServeEnd::Protocol)? {
+                    let args = welcome.has_args.then_some(args);
+                    return Poll::Ready(Ok((welcome, args)));
+                }
+            }
+            match out.stream().poll_read(cx, reader.space()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(ServeEnd::Orphaned)),
+                Poll::Ready(Ok(bytes)) => reader.filled(bytes),
+            }
+        }
+    })
+    .await
+}
+
+/// What the first frame of a task says of it.
+type Head = (TaskId, u32, u16);
+
+/// A worker that serves.
+struct Session {
+    executor: Rc<Executor>,
+    reader: FrameReader,
+    assembly: Assembly<Head>,
+    board: Arc<Board>,
+    queue: VecDeque<Incoming>,
+    concurrency: usize,
+    /// The board's epoch that has been acted on.
+    seen: u64,
+    last_read: u64,
+    names: usize,
+    /// The task at the head of the queue has been announced, in the bytes before this position.
+    announced: Option<u64>,
+}
+
+impl Session {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ServeEnd> {
+        self.board.set_waker(cx.waker());
+        self.executor.out.set_session(cx.waker());
+        let began = Instant::now();
+        loop {
+            if let Some(end) = self.requests() {
+                return Poll::Ready(end);
+            }
+            self.executor.reap_lingering();
+            let read = match self.read(cx) {
+                Ok(read) => read,
+                Err(end) => return Poll::Ready(end),
+            };
+            let rested = self.run(began);
+            match self.executor.out.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(ServeEnd::Orphaned),
+                // Tasks go on starting behind a large value on its way out.
+                Poll::Ready(Ok(())) | Poll::Pending => self.executor.flushed(),
+            }
+            if !rested || began.elapsed() > TURN && (read || self.runnable()) {
+                // Spawned tasks get the loop before the next turn.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !read && !self.runnable() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn runnable(&self) -> bool {
+        !self.queue.is_empty()
+            && self.executor.active() < self.concurrency
+            && self
+                .announced
+                .is_none_or(|mark| self.executor.out.is_written(mark))
+    }
+
+    /// Acts on what the control thread has written on the board.
+    fn requests(&mut self) -> Option<ServeEnd> {
+        let epoch = self.board.epoch();
+        if epoch == self.seen {
+            return None;
+        }
+        self.seen = epoch;
+        let (exit, orphaned, cancelled) = self.board.requests(|requests| {
+            let cancelled: Vec<u64> = requests.cancelled.iter().copied().collect();
+            (requests.exit, requests.orphaned, cancelled)
+        });
+        if orphaned {
+            return Some(ServeEnd::Orphaned);
+        }
+        if exit {
+            return Some(ServeEnd::Exit);
+        }
+        for ticket in cancelled {
+            let waiting = self.queue.iter().any(|task| task.ticket == ticket);
+            // A ticket that was read, does not wait and does not run has ended: its report is on its way.
+            if !self.executor.cancel(ticket)
+                && !waiting
+                && !self.assembly.contains(ticket)
+                && ticket <= self.last_read
+            {
+                self.board
+                    .requests(|requests| requests.cancelled.remove(&ticket));
+            }
+        }
+        None
+    }
+
+    /// Reads what is there. Returns whether there was anything.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeEnd> {
+        let bytes = match self
+            .executor
+            .out
+            .stream()
+            .poll_read(cx, self.reader.space())
+        {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0) | Err(_)) => return Err(ServeEnd::Orphaned),
+            Poll::Ready(Ok(bytes)) => bytes,
+        };
+        self.reader.filled(bytes);
+        while let Some(frame) = self.reader.next().map_err(|_| ServeEnd::Protocol)? {
+            let (header, tail) = crate::wire::parse(frame).map_err(|_| ServeEnd::Protocol)?;
+            let (ticket, whole) = match header {
+                HostFrame::Task {
+                    ticket,
+                    id,
+                    attempt,
+                    name,
+                    attachments,
+                    rest,
+                } if usize::from(name) < self.names => {
+                    let head = (TaskId::new(id), attempt, name);
+                    self.last_read = self.last_read.max(ticket);
+                    let whole = self.assembly.first(ticket, head, attachments, rest, tail);
+                    (ticket, whole)
+                }
+                HostFrame::Part { ticket } => (ticket, self.assembly.part(ticket, tail)),
+                _ => return Err(ServeEnd::Protocol),
+            };
+            if let Some(((id, attempt, name), payload)) = whole.map_err(|_| ServeEnd::Protocol)? {
+                self.queue.push_back(Incoming {
+                    ticket,
+                    id,
+                    attempt,
+                    name,
+                    payload,
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Starts what may start. Returns false when the turn is used up first.
+    fn run(&mut self, began: Instant) -> bool {
+        while self.executor.active() < self.concurrency {
+            let Some(task) = self.queue.front() else {
+                return true;
+            };
+            let (ticket, loud) = (task.ticket, self.executor.is_loud(task.name));
+            if self.board.epoch() != 0
+                && self
+                    .board
+                    .requests(|requests| requests.cancelled.contains(&ticket))
+            {
+                self.queue.pop_front();
+                self.announced = None;
+                self.executor.refuse(ticket);
+                continue;
+            }
+            if loud && self.announced.is_none() {
+                self.executor.out.frame(&WorkerFrame::Started { ticket });
+                self.announced = Some(self.executor.out.mark());
+                self.executor.out.flush_now();
+                self.executor.flushed();
+            }
+            // The host must know before the task can do harm.
+            if !self.runnable() {
+                return true;
+            }
+            let announced = self.announced.take().is_some();
+            let Some(task) = self.queue.pop_front() else {
+                return true;
+            };
+            if self.board.start(ticket, self.seen) {
+                self.executor.start(task, announced);
+            }
+            if began.elapsed() > TURN {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Executor {
+    /// Reports a task that was cancelled before it started.
+    fn refuse(&self, ticket: u64) {
+        self.report(
+            ticket,
+            Outcome::Cancelled { started: false },
+            &Payload::default(),
+        );
+    }
+}
