@@ -54,7 +54,9 @@ impl SocketPlace {
                 }
             }
             if cfg!(target_os = "linux") {
-                tracing::debug!(%last, "no directory for sockets, an abstract name is used");
+                crate::observe::log(
+                    || tracing::debug!(%last, "no directory for sockets, an abstract name is used"),
+                );
             } else {
                 return Err(last);
             }

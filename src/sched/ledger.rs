@@ -350,6 +350,13 @@ impl<P: Clone, R> Ledger<P, R> {
         }
     }
 
+    /// The same worker takes tasks again.
+    pub(crate) fn reopen(&mut self, slot: Slot) {
+        if let Some(place) = self.place_mut(slot) {
+            place.up = true;
+        }
+    }
+
     /// Marks a waiting task as awaited right now. Does nothing for any other.
     pub(crate) fn expedite(&mut self, id: TaskId) {
         if self

@@ -100,7 +100,7 @@ impl PoolSupervisor {
     ) {
         let done = catch_unwind(AssertUnwindSafe(|| body(self, ctx)));
         if done.is_err() {
-            tracing::error!("a handler of the pool's supervisor panicked");
+            crate::observe::log(|| tracing::error!("a handler of the pool's supervisor panicked"));
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{StartError, WorkerStartError},
-    observe::{PoolEvent, PoolState, SlotState},
+    observe::{PoolEvent, PoolState, SlotState, log},
     sched::{Decision, RestartPolicy, RestartRules},
     task::Slot,
 };
@@ -243,8 +243,7 @@ impl Control {
 
     /// Tells everybody. Neither a log subscriber that panics nor a dead actor harms the pool.
     pub(crate) fn emit(&self, event: PoolEvent) {
-        // When the log itself panics there is nowhere to say so.
-        let _ = catch_unwind(AssertUnwindSafe(|| event.trace()));
+        log(|| event.trace());
         let subscribers = {
             let mut subscribers = self.subscribers.lock();
             subscribers.retain(Recipient::connected);

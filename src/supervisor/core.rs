@@ -480,6 +480,13 @@ impl PoolCore {
         self.state.lock().ledger.close(slot);
     }
 
+    /// A worker takes tasks again after all.
+    pub(crate) fn reopen_slot(&self, slot: Slot) {
+        let mut state = self.state.lock();
+        state.ledger.reopen(slot);
+        self.assign(&mut state);
+    }
+
     /// Whether a result for this ticket is due.
     pub(crate) fn expects(&self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
         self.state.lock().ledger.expects(slot, ticket)
@@ -560,11 +567,13 @@ impl PoolCore {
                         suspects,
                     )),
                 };
-                tracing::trace!(
-                    task = task.id.get(),
-                    name = task.name,
-                    "settled with its worker's end"
-                );
+                crate::observe::log(|| {
+                    tracing::trace!(
+                        task = task.id.get(),
+                        name = task.name,
+                        "settled with its worker's end"
+                    )
+                });
                 count(&mut state.counts, &settled);
                 deliveries.push((task.reply, settled));
             }
@@ -647,7 +656,9 @@ impl PoolCore {
                     0,
                 )),
             };
-            tracing::trace!(task = task.id.get(), "settled with the pool's end");
+            crate::observe::log(|| {
+                tracing::trace!(task = task.id.get(), "settled with the pool's end")
+            });
             count(&mut state.counts, &settled);
             deliveries.push((task.reply, settled));
         }
@@ -680,7 +691,7 @@ impl PoolCore {
             let handed_over =
                 catch_unwind(AssertUnwindSafe(|| reply.settle(settled, &self.results)));
             if handed_over.is_err() {
-                tracing::error!("a reply panicked while it was settled");
+                crate::observe::log(|| tracing::error!("a reply panicked while it was settled"));
             }
         }
     }

@@ -133,10 +133,12 @@ pub(super) async fn greet(
     let indexes = compare(core, &offer, pid)?;
     for inherited in &offer.inherited {
         if core.control.first_sight(inherited) {
-            tracing::warn!(
-                descriptor = inherited,
-                "workers inherit a descriptor of this process that is not close-on-exec"
-            );
+            crate::observe::log(|| {
+                tracing::warn!(
+                    descriptor = inherited,
+                    "workers inherit a descriptor of this process that is not close-on-exec"
+                )
+            });
         }
     }
     let args = core.config.init_args.clone();

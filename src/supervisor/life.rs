@@ -80,6 +80,7 @@ impl Drop for Guard {
         if !self.disarmed {
             // Only the end of the arbiter drops a life, and it takes the whole pool.
             self.core.end(End::Gone);
+            self.core.control.start_closed();
         }
     }
 }
@@ -107,7 +108,9 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     let ended = match ended {
         Ok(ended) => ended,
         Err(panic) => {
-            tracing::error!(slot = slot.index(), %panic, "a worker's session panicked");
+            crate::observe::log(
+                || tracing::error!(slot = slot.index(), %panic, "a worker's session panicked"),
+            );
             if let Some(launched) = &mut guard.launched {
                 launched.process.kill();
             }

@@ -126,7 +126,9 @@ impl ProcessProxy {
             body(self);
         }));
         if done.is_err() {
-            tracing::error!(slot = self.slot.index(), "a proxy's handler panicked");
+            crate::observe::log(|| {
+                tracing::error!(slot = self.slot.index(), "a proxy's handler panicked")
+            });
             match &self.life {
                 Some(life) if !life.is_closed() => {
                     let _ = life.send(Command::Fail);

@@ -25,7 +25,7 @@ use tokio::{
 use crate::{
     error::RemoteError,
     ipc::Stream,
-    sched::Violation,
+    sched::{Ticket, Violation},
     supervisor::{
         Exit, PoolCore, WorkerProcess,
         allowance::Allowance,
@@ -114,6 +114,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         events: Vec::new(),
         ladder: Ladder::new(core.config.cancel_grace),
         allowance: Allowance::new(core.config.table.len()),
+        held: None,
         partial_since: None,
         data_ended: false,
         data_broken: false,
@@ -140,6 +141,8 @@ struct Running<'a> {
     events: Vec<Event>,
     ladder: Ladder,
     allowance: Allowance,
+    /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
+    held: Option<Ticket>,
     /// When an incomplete frame began.
     partial_since: Option<Instant>,
     data_ended: bool,
@@ -194,7 +197,7 @@ impl Running<'_> {
         }
         self.steps(now);
         self.write_control(cx);
-        self.arm(cx);
+        self.arm(now, cx);
         if more {
             cx.waker().wake_by_ref();
         }
@@ -398,6 +401,7 @@ impl Running<'_> {
             if !self.ladder.is_empty() {
                 self.ladder
                     .retain(|ticket| core.ending(slot, ticket).is_some());
+                self.kill_if_held_alone();
                 self.end_if_alone();
             }
         }
@@ -467,11 +471,13 @@ impl Running<'_> {
                     }
                     ControlFromWorker::Signalled { signal } => {
                         self.allowance.signal()?;
-                        tracing::debug!(
-                            slot = self.session.slot.index(),
-                            signal,
-                            "a worker was signalled"
-                        );
+                        crate::observe::log(|| {
+                            tracing::debug!(
+                                slot = self.session.slot.index(),
+                                signal,
+                                "a worker was signalled"
+                            )
+                        });
                     }
                 }
             }
@@ -484,23 +490,41 @@ impl Running<'_> {
 
     /// The worker says what its loop does.
     fn pong(&mut self, running: Option<(u64, u64)>) {
-        let Some((ticket, micros)) = running else {
-            return;
-        };
-        if Duration::from_micros(micros) < HELD || !self.ladder.contains(ticket) {
-            return;
+        let holder = running
+            .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
+            .map(|(ticket, _)| ticket)
+            .filter(|ticket| self.ladder.contains(*ticket));
+        self.hold(holder);
+        if holder.is_some() {
+            // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.
+            for ticket in self.session.core.revocable(self.session.slot) {
+                self.say(&ControlToWorker::Revoke { ticket });
+            }
+            self.kill_if_held_alone();
         }
+    }
+
+    /// Takes note of who holds the loop.
+    fn hold(&mut self, holder: Option<Ticket>) {
+        match (self.held, holder) {
+            (None, Some(_)) => self.session.core.close_slot(self.session.slot),
+            (Some(_), None) if self.why.is_none() => {
+                self.session.core.reopen_slot(self.session.slot);
+            }
+            _ => {}
+        }
+        self.held = holder;
+    }
+
+    /// A cancelled task that holds the loop ends with its worker as soon as nobody else is in that.
+    fn kill_if_held_alone(&mut self) {
+        let Some(ticket) = self.held else { return };
         match self.session.core.ending(self.session.slot, ticket) {
             Some(true) => self.kill(Why::Stuck(format!(
-                "a cancelled task held its event loop for {micros} µs"
+                "a cancelled task held its event loop for {HELD:?} and longer"
             ))),
-            // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.
-            Some(false) => {
-                for ticket in self.session.core.revocable(self.session.slot) {
-                    self.say(&ControlToWorker::Revoke { ticket });
-                }
-            }
-            None => {}
+            Some(false) => {}
+            None => self.hold(None),
         }
     }
 
@@ -577,8 +601,7 @@ impl Running<'_> {
     }
 
     /// Sets the one timer to the earliest time that matters.
-    fn arm(&mut self, cx: &mut Context<'_>) {
-        let now = Instant::now();
+    fn arm(&mut self, now: Instant, cx: &mut Context<'_>) {
         let due = [
             self.ladder.next(),
             self.partial_since.map(|since| since + FRAME_TIME),

@@ -1,0 +1,233 @@
+//! What the loss of a worker costs, and what it does not.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+mod common;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_multiprocess::{
+    LossCause, Pool, Restart, Started, Submit, TaskError, WorkerSpec, testing::assert_clean,
+    worker_entry,
+};
+use common::{Act, Beside, End, has, put, seen, signal, status_is};
+use nix::sys::signal::Signal;
+
+worker_entry!(WorkerSpec::new().task::<Act>().task::<Beside>());
+
+#[test]
+fn finished_results_are_not_lost_with_a_neighbour() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let began = Instant::now();
+        let mut handles = Vec::new();
+        for index in 0..16 {
+            let end = if index == 15 {
+                End::Abort
+            } else {
+                End::Burn(20)
+            };
+            let act = Act::new(dir.path(), format!("t{index}"), end);
+            // The last burns, too, before it aborts.
+            let handle = if index == 15 {
+                pool.submit(Act {
+                    end: End::BurnAbort(20),
+                    ..act
+                })
+            } else {
+                pool.submit(act)
+            };
+            handles.push(actix::spawn(async move {
+                let outcome = handle.await;
+                (outcome, began.elapsed())
+            }));
+        }
+        let mut outcomes = Vec::new();
+        for handle in handles {
+            outcomes.push(handle.await.unwrap());
+        }
+        let lost: Vec<_> = outcomes
+            .iter()
+            .filter_map(|(outcome, at)| match outcome {
+                Err(TaskError::WorkerLost(report)) => Some((report.clone(), *at)),
+                _ => None,
+            })
+            .collect();
+        let done: Vec<Duration> = outcomes
+            .iter()
+            .filter(|(outcome, _)| outcome.is_ok())
+            .map(|(_, at)| *at)
+            .collect();
+        assert_eq!((done.len(), lost.len()), (15, 1), "{outcomes:?}");
+        let (report, lost_at) = &lost[0];
+        assert_eq!(report.signal(), Some(Signal::SIGABRT as i32));
+        assert_eq!((report.started(), report.suspects()), (Started::Yes, 1));
+        let first = done.iter().min().unwrap();
+        assert!(
+            *lost_at - *first >= Duration::from_millis(150),
+            "the first result came {:?} before the loss",
+            *lost_at - *first
+        );
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn killed_worker_settles_its_started_tasks_and_gives_back_the_rest() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(1)
+            .concurrency(4)
+            .start()
+            .await
+            .unwrap();
+        let pid = pool.status().await.slots[0].pid.unwrap();
+        let mut started = Vec::new();
+        for index in 0..3 {
+            let name = format!("s{index}");
+            started.push(pool.submit(Act::new(dir.path(), &name, End::Wait)));
+            seen(dir.path(), &name, "started").await;
+        }
+        let spinning = pool.submit(Beside(Act::new(dir.path(), "spin", End::Spin)));
+        seen(dir.path(), "spin", "started").await;
+        let queued = pool.submit(Act::new(dir.path(), "queued", End::Ok));
+        let killed = Instant::now();
+        signal(pid, Signal::SIGKILL);
+        for handle in started {
+            match handle.await {
+                Err(TaskError::WorkerLost(report)) => {
+                    assert_eq!(report.cause(), &LossCause::Signal);
+                    assert_eq!((report.started(), report.suspects()), (Started::Yes, 4));
+                    assert_eq!(report.pid(), Some(pid));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(killed.elapsed() < Duration::from_secs(1));
+        assert!(matches!(spinning.await, Err(TaskError::WorkerLost(_))));
+        queued.await.unwrap();
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn idempotent_task_runs_again_up_to_max_attempts() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(1)
+            .max_attempts(3)
+            .restart(
+                Restart::default()
+                    .budget(None)
+                    .backoff(Duration::from_millis(1), Duration::from_millis(1)),
+            )
+            .start()
+            .await
+            .unwrap();
+        let act = Act::new(dir.path(), "fatal", End::Exit);
+        match pool.submit(Submit::new(act).idempotent()).await {
+            Err(TaskError::WorkerLost(report)) => assert_eq!(report.code(), Some(3)),
+            other => panic!("{other:?}"),
+        }
+        assert!(has(dir.path(), "fatal", "start3"));
+        assert!(!has(dir.path(), "fatal", "start4"));
+        // The worker of the third attempt took nobody with it who was not there.
+        pool.submit(Act::new(dir.path(), "next", End::Ok))
+            .await
+            .unwrap();
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn idempotent_task_survives_the_loss_of_its_worker() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let pid = pool.status().await.slots[0].pid.unwrap();
+        let act = Act::new(dir.path(), "t", End::Ok).gated();
+        let handle = pool.submit(Submit::new(act).idempotent());
+        seen(dir.path(), "t", "started").await;
+        signal(pid, Signal::SIGKILL);
+        seen(dir.path(), "t", "start2").await;
+        put(dir.path(), "t", "go");
+        handle.await.unwrap();
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn queued_tasks_survive_any_number_of_worker_deaths() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(1)
+            .concurrency(1)
+            .restart(
+                Restart::default()
+                    .budget(None)
+                    .backoff(Duration::from_millis(1), Duration::from_millis(1)),
+            )
+            .start()
+            .await
+            .unwrap();
+        let fatal: Vec<_> = (0..8)
+            .map(|index| pool.submit(Act::new(dir.path(), format!("f{index}"), End::Exit)))
+            .collect();
+        let last = pool.submit(Act::new(dir.path(), "last", End::Ok));
+        for handle in fatal {
+            assert!(matches!(handle.await, Err(TaskError::WorkerLost(_))));
+        }
+        last.await.unwrap();
+        status_is(&pool, "restarts", |status| status.slots[0].restarts == 8).await;
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn handles_settle_on_other_threads_and_runtimes() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Arc::new(dir.path().to_owned());
+        let pool = Pool::builder(workers()).processes(2).start().await.unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let (pool, path) = (pool.clone(), Arc::clone(&path));
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .unwrap();
+                    runtime.block_on(async {
+                        for index in 0..50 {
+                            let name = format!("{thread}-{index}");
+                            pool.submit(Act::new(&path, name, End::Ok)).await.unwrap();
+                        }
+                    });
+                })
+            })
+            .collect();
+        status_is(&pool, "all done", |status| status.counts.done == 200).await;
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
