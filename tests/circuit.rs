@@ -1,0 +1,206 @@
+//! Workers that cannot be kept alive.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+mod common;
+
+use std::{path::PathBuf, time::Duration};
+
+use actix::{Actor, Context, Handler};
+use actix_multiprocess::{
+    LossCause, Pool, PoolBuilder, PoolEvent, PoolState, Rejected, RemoteError, Restart, StartError,
+    Subscribe, TaskError, WorkerSpec, WorkerStartError, testing::assert_clean, worker_entry,
+};
+use common::{Act, End, put, seen, signal, status_is};
+use nix::sys::signal::Signal;
+
+worker_entry!(
+    WorkerSpec::new()
+        .state_with(|dir: PathBuf| async move {
+            // Fails as long as the test says so.
+            if dir.join("sick").exists() {
+                Err(RemoteError::new("sick", "the state cannot be made"))
+            } else {
+                Ok(())
+            }
+        })
+        .task::<Act>(),
+    PathBuf
+);
+
+struct Events(tokio::sync::mpsc::UnboundedSender<PoolEvent>);
+
+impl Actor for Events {
+    type Context = Context<Self>;
+}
+
+impl Handler<PoolEvent> for Events {
+    type Result = ();
+    fn handle(&mut self, event: PoolEvent, _: &mut Context<Self>) {
+        let _ = self.0.send(event);
+    }
+}
+
+fn pool(dir: &std::path::Path) -> PoolBuilder {
+    Pool::builder(workers())
+        .init_args(dir.to_owned())
+        .processes(2)
+        .restart(
+            Restart::default()
+                .budget(3)
+                .backoff(Duration::from_millis(10), Duration::from_millis(50)),
+        )
+}
+
+#[test]
+fn failing_initializer_is_a_typed_start_error() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        match pool(dir.path()).start().await {
+            Err(StartError::Worker(WorkerStartError::State(error))) => {
+                assert_eq!(
+                    (error.kind(), error.message()),
+                    ("sick", "the state cannot be made")
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn circuit_opens_refuses_keeps_what_was_accepted_and_heals() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path())
+            .concurrency(1)
+            .wait_all()
+            .start()
+            .await
+            .unwrap();
+        let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let observer = Events(sender).start();
+        pool.addr()
+            .send(Subscribe(observer.recipient()))
+            .await
+            .unwrap();
+        let held: Vec<_> = (0..2)
+            .map(|index| pool.submit(Act::new(dir.path(), format!("h{index}"), End::Wait)))
+            .collect();
+        for index in 0..2 {
+            seen(dir.path(), &format!("h{index}"), "started").await;
+        }
+        let queued = pool.submit(Act::new(dir.path(), "queued", End::Ok));
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        for slot in pool.status().await.slots {
+            signal(slot.pid.unwrap(), Signal::SIGKILL);
+        }
+        for handle in held {
+            assert!(matches!(handle.await, Err(TaskError::WorkerLost(_))));
+        }
+        let mut lost_in_init = 0;
+        let retry_after = loop {
+            match events.recv().await.unwrap() {
+                PoolEvent::CircuitOpened { retry_after } => break retry_after,
+                PoolEvent::WorkerLost { report, .. } if *report.cause() == LossCause::Init => {
+                    lost_in_init += 1;
+                }
+                _ => {}
+            }
+        };
+        assert!(retry_after <= Duration::from_millis(50), "{retry_after:?}");
+        assert!(lost_in_init >= 1);
+        assert_eq!(pool.status().await.state, PoolState::CircuitOpen);
+        match pool.submit(Act::new(dir.path(), "refused", End::Ok)).await {
+            Err(TaskError::Rejected(Rejected::Unavailable { .. })) => {}
+            other => panic!("{other:?}"),
+        }
+        std::fs::remove_file(dir.path().join("sick")).unwrap();
+        // Accepted before, and it stays so.
+        queued.await.unwrap();
+        assert_eq!(pool.status().await.state, PoolState::Running);
+        loop {
+            if let PoolEvent::CircuitClosed { .. } = events.recv().await.unwrap() {
+                break;
+            }
+        }
+        status_is(&pool, "all slots are back", |status| {
+            status
+                .slots
+                .iter()
+                .all(|slot| slot.state == actix_multiprocess::SlotState::Ready)
+        })
+        .await;
+        pool.submit(Act::new(dir.path(), "after", End::Ok))
+            .await
+            .unwrap();
+        assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn lost_worker_is_reported_and_replaced() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).processes(1).start().await.unwrap();
+        let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let observer = Events(sender).start();
+        pool.addr()
+            .send(Subscribe(observer.recipient()))
+            .await
+            .unwrap();
+        let before = pool.status().await.slots[0].clone();
+        let handle = pool.submit(Act::new(dir.path(), "exit", End::Exit).gated());
+        seen(dir.path(), "exit", "started").await;
+        put(dir.path(), "exit", "go");
+        assert!(handle.await.is_err());
+        match events.recv().await.unwrap() {
+            PoolEvent::WorkerLost {
+                report,
+                lost: 1,
+                requeued: 0,
+            } => {
+                assert_eq!((report.pid(), report.code()), (before.pid, Some(3)));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            events.recv().await,
+            Some(PoolEvent::WorkerStarting { .. })
+        ));
+        assert!(
+            matches!(events.recv().await, Some(PoolEvent::WorkerReady { worker, .. }) if worker.generation == 1)
+        );
+        assert!(matches!(
+            events.recv().await,
+            Some(PoolEvent::WorkerRestarted { .. })
+        ));
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn draining_with_an_open_circuit_ends() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).wait_all().start().await.unwrap();
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        for slot in pool.status().await.slots {
+            signal(slot.pid.unwrap(), Signal::SIGKILL);
+        }
+        status_is(&pool, "open", |status| {
+            status.state == PoolState::CircuitOpen
+        })
+        .await;
+        let report = pool.drain(Duration::from_secs(30)).await;
+        assert_eq!(report.outstanding, 0);
+        assert!(report.took < Duration::from_secs(5), "{report:?}");
+    });
+}
