@@ -13,7 +13,7 @@ mod task;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Crash, CrashReport, LossCause, Started};
+use super::{CodecError, CodecSide, CodecStep, CodecValue, Crash, CrashReport, LossCause, Started};
 use crate::task::Slot;
 
 /// A worker that ended with a segmentation fault.
@@ -34,4 +34,13 @@ fn segfault() -> Crash {
 
 fn report(crash: Crash, started: Started, suspects: u32) -> CrashReport {
     CrashReport::new(Arc::new(crash), started, suspects)
+}
+
+/// An input that the worker could not decode, or an output that it could not encode.
+fn codec(value: CodecValue) -> CodecError {
+    let step = match value {
+        CodecValue::Input | CodecValue::InitArgs => CodecStep::Decode,
+        CodecValue::Output | CodecValue::Error => CodecStep::Encode,
+    };
+    CodecError::new(value, CodecSide::Worker, step, "my::Type", "why")
 }

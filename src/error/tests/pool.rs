@@ -7,9 +7,9 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use super::{report, segfault};
+use super::{codec, report, segfault};
 use crate::error::{
-    CodecError, ConfigError, Crash, LossCause, RemoteError, StartError, Started, WorkerStartError,
+    CodecValue, ConfigError, Crash, LossCause, RemoteError, StartError, Started, WorkerStartError,
 };
 
 #[track_caller]
@@ -175,8 +175,9 @@ fn failed_state_keeps_its_chain_below_the_message() {
     assert!(error.source().is_none());
     check_worker(error, "the worker's state initializer failed: disk on fire");
     check_worker(
-        WorkerStartError::InitArgs(CodecError::stand_in(true)),
-        "the arguments of the state initializer did not get through: codec error",
+        WorkerStartError::InitArgs(codec(CodecValue::InitArgs)),
+        "the arguments of the state initializer did not get through: \
+         cannot decode the init arguments of type `my::Type` at the worker: why",
     );
 }
 

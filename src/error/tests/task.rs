@@ -8,8 +8,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::{report, segfault};
-use crate::error::{CodecError, Rejected, RemoteError, Started, TaskError};
+use super::{codec, report, segfault};
+use crate::error::{CodecValue, Rejected, RemoteError, Started, TaskError};
 use crate::task::{Slot, TaskId, WorkerInfo};
 
 fn panic(backtrace: Option<&str>) -> RemoteError {
@@ -102,7 +102,10 @@ fn inner_errors_are_shown_as_they_are() {
         &TaskError::Rejected(Rejected::Closed),
         &Rejected::Closed.to_string(),
     );
-    check(&TaskError::Codec(CodecError::stand_in(true)), "codec error");
+    check(
+        &TaskError::Codec(codec(CodecValue::Output)),
+        "cannot encode the output of type `my::Type` at the worker: why",
+    );
 }
 
 #[test]
@@ -134,8 +137,8 @@ fn submitting_again_is_safe_and_useful_where_the_tables_say() {
         (TaskError::Rejected(too_large), true, false),
         (TaskError::Rejected(Rejected::Closed), true, false),
         (TaskError::Rejected(unknown), true, false),
-        (TaskError::Codec(CodecError::stand_in(true)), true, false),
-        (TaskError::Codec(CodecError::stand_in(false)), false, false),
+        (TaskError::Codec(codec(CodecValue::Input)), true, false),
+        (TaskError::Codec(codec(CodecValue::Output)), false, false),
         (lost::<()>(Started::No).map_failed(|()| ()), true, true),
     ];
     for (error, never_ran, is_transient) in table {
