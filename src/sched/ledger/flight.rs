@@ -1,0 +1,98 @@
+//! What a worker may say of the tasks it has.
+//!
+//! Belongs here: tickets, starts, and questions about what is in flight. Does not belong here: ends.
+//! Invariant: a report that no honest worker makes is a [`Violation`] and changes nothing.
+
+use crate::{
+    sched::ledger::{
+        Ledger, Ticket, Violation,
+        place::{Flight, Place},
+    },
+    task::{Slot, TaskId},
+};
+
+impl<P: Clone, R> Ledger<P, R> {
+    /// A worker says that it is about to poll a task for the first time.
+    pub(crate) fn started(&mut self, slot: Slot, ticket: Ticket) -> Result<TaskId, Violation> {
+        self.expects(slot, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, slot, ticket)?;
+        if std::mem::replace(&mut flight.started, true) {
+            return Err(Violation::StartedTwice(ticket));
+        }
+        Ok(flight.id)
+    }
+
+    /// A worker says whether it goes on announcing the starts of tasks of this name.
+    pub(crate) fn quiet(&mut self, slot: Slot, name: u16, quiet: bool) -> Result<(), Violation> {
+        if name >= self.names {
+            return Err(Violation::UnknownName(name));
+        }
+        if let Some(place) = self.place_mut(slot) {
+            if quiet {
+                place.quiet.insert(name);
+            } else {
+                place.quiet.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a result for this ticket is due, before any of its bytes is stored.
+    pub(crate) fn expects(&self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
+        let place = self.place(slot).ok_or(Violation::UnsentTicket(ticket))?;
+        if ticket == 0 || ticket > place.written {
+            Err(Violation::UnsentTicket(ticket))
+        } else if place.flights.contains_key(&ticket) {
+            Ok(())
+        } else {
+            Err(Violation::SettledTicket(ticket))
+        }
+    }
+
+    /// Whether this task is still with its worker, and whether every task with that worker is being cancelled.
+    pub(crate) fn ending(&self, slot: Slot, ticket: Ticket) -> Option<bool> {
+        let place = self.place(slot)?;
+        place.flights.get(&ticket)?;
+        Some(place.flights.values().all(|flight| flight.cancelling))
+    }
+
+    /// The tickets of tasks that were sent and surely not started, and are not being cancelled.
+    pub(crate) fn revocable(&self, slot: Slot) -> Vec<Ticket> {
+        let Some(place) = self.place(slot) else {
+            return Vec::new();
+        };
+        place
+            .flights
+            .iter()
+            .filter(|(_, flight)| !flight.started && !flight.cancelling)
+            .map(|(ticket, _)| *ticket)
+            .collect()
+    }
+
+    /// Every task in flight that is not being cancelled yet.
+    pub(crate) fn running(&self) -> Vec<TaskId> {
+        self.places
+            .iter()
+            .flat_map(|place| place.flights.values())
+            .filter(|flight| !flight.abandoned)
+            .map(|flight| flight.id)
+            .collect()
+    }
+
+    pub(super) fn flight_mut(
+        places: &mut [Place],
+        slot: Slot,
+        ticket: Ticket,
+    ) -> Result<&mut Flight, Violation> {
+        let place = places
+            .get_mut(slot.index() as usize)
+            .ok_or(Violation::UnsentTicket(ticket))?;
+        if ticket == 0 || ticket >= place.next_ticket {
+            return Err(Violation::UnsentTicket(ticket));
+        }
+        place
+            .flights
+            .get_mut(&ticket)
+            .ok_or(Violation::SettledTicket(ticket))
+    }
+}

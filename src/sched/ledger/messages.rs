@@ -1,0 +1,147 @@
+//! What goes into the ledger and what comes out of it.
+//!
+//! Belongs here: the plain values of its methods. Does not belong here: what it keeps.
+
+use crate::{
+    error::Started,
+    task::{Slot, TaskId},
+};
+
+/// Names one sending of one task over one connection, counted from 1.
+pub(crate) type Ticket = u64;
+
+/// What a caller hands in.
+#[derive(Debug)]
+pub(crate) struct NewTask<P, R> {
+    pub(crate) name: u16,
+    pub(crate) payload: P,
+    pub(crate) bytes: usize,
+    pub(crate) idempotent: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) reply: R,
+}
+
+impl<P> NewTask<P, ()> {
+    pub(crate) fn with_reply<R>(self, reply: R) -> NewTask<P, R> {
+        NewTask {
+            name: self.name,
+            payload: self.payload,
+            bytes: self.bytes,
+            idempotent: self.idempotent,
+            exclusive: self.exclusive,
+            reply,
+        }
+    }
+}
+
+impl<P, R> NewTask<P, R> {
+    pub(crate) fn without_reply(self) -> (NewTask<P, ()>, R) {
+        let task = NewTask {
+            name: self.name,
+            payload: self.payload,
+            bytes: self.bytes,
+            idempotent: self.idempotent,
+            exclusive: self.exclusive,
+            reply: (),
+        };
+        (task, self.reply)
+    }
+}
+
+/// What goes over the wire to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dispatch<P> {
+    pub(crate) ticket: Ticket,
+    pub(crate) id: TaskId,
+    pub(crate) name: u16,
+    pub(crate) attempt: u32,
+    pub(crate) payload: P,
+}
+
+/// Why a task cannot be taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Full {
+    pub(crate) waiting: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What a worker did that no honest worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Violation {
+    UnsentTicket(Ticket),
+    SettledTicket(Ticket),
+    StartedTwice(Ticket),
+    UnknownName(u16),
+}
+
+/// The end of a task as its worker reported it.
+#[derive(Debug)]
+pub(crate) enum Finished<R> {
+    /// Somebody gets the outcome.
+    Settle(R),
+    /// It was settled before: only the credit comes back.
+    Abandoned,
+}
+
+/// What a cancellation found.
+#[derive(Debug)]
+pub(crate) enum Cancelled<R> {
+    /// It had not been sent: settled here and now.
+    Queued(R),
+    /// It is with a worker; `reply` has left if the caller had gone.
+    Flight {
+        slot: Slot,
+        ticket: Ticket,
+        reply: Option<R>,
+        /// The first request for this ticket: the worker has to be told.
+        first: bool,
+    },
+    /// Settled before, or never known.
+    Unknown,
+}
+
+/// One task that was with a worker that has gone.
+#[derive(Debug)]
+pub(crate) struct LostTask<R> {
+    pub(crate) id: TaskId,
+    pub(crate) name: u16,
+    pub(crate) started: Started,
+    pub(crate) verdict: Verdict,
+    pub(crate) reply: R,
+}
+
+/// Why a lost task is settled instead of running again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It had been cancelled and was only waiting for its end.
+    Cancelled,
+    /// It may have run, and must not or cannot run again.
+    Lost,
+}
+
+/// What the loss of a worker means for the tasks it had.
+#[derive(Debug)]
+pub(crate) struct Lost<R> {
+    pub(crate) settled: Vec<LostTask<R>>,
+    /// Back at the front of the queue.
+    pub(crate) requeued: usize,
+    /// How many tasks had started or may have.
+    pub(crate) suspects: u32,
+}
+
+/// A task settled because the pool ends.
+#[derive(Debug)]
+pub(crate) struct Unsettled<R> {
+    pub(crate) id: TaskId,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) started: Started,
+    pub(crate) reply: R,
+}
+
+/// What there is, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Quantities {
+    pub(crate) waiting: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) bytes: usize,
+}
