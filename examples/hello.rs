@@ -1,29 +1,29 @@
-//! hi
+//! The smallest useful program: `cargo run --example hello`. Look at `init()`, where the workers turn off.
 use actix_multiprocess::{NoError, Pool, Task, TaskContext, WorkerSpec};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
-struct Square(u64);
+struct Greet(String);
 
-impl Task for Square {
-    const NAME: &'static str = "square";
-    type Output = u64;
+impl Task for Greet {
+    const NAME: &'static str = "greet";
+    type Output = (String, u32);
     type Error = NoError;
     type State = ();
-    async fn run(self, _: TaskContext<()>) -> Result<u64, NoError> {
-        Ok(self.0 * self.0)
+
+    async fn run(self, cx: TaskContext<()>) -> Result<(String, u32), NoError> {
+        Ok((format!("hello, {}", self.0), cx.worker().pid))
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let workers = WorkerSpec::new().task::<Square>().init();
-    actix::System::new().block_on(async move {
-        let pool = Pool::builder(workers).processes(2).start().await?;
-        assert_eq!(pool.submit(Square(7)).await?, 49);
-        let squares = pool.map((0..1000).map(Square)).await?;
-        assert_eq!(squares[31], 961);
-        println!("{:?}", pool.status().await);
-        println!("{:?}", pool.drain(std::time::Duration::from_secs(5)).await);
-        Ok(())
-    })
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let workers = WorkerSpec::new().task::<Greet>().init(); // in a worker process this never returns
+    let pool = Pool::builder(workers).processes(2).start().await?;
+    let (greeting, pid) = pool.submit(Greet("world".to_owned())).await?;
+    assert_eq!(greeting, "hello, world");
+    assert_ne!(pid, std::process::id(), "it must have been another process");
+    println!("{greeting}, says process {pid}");
+    pool.stop().await;
+    Ok(())
 }
