@@ -24,6 +24,8 @@
 
 mod credits;
 mod ledger;
+#[cfg(test)]
+pub(crate) mod model;
 mod queue;
 mod restart;
 

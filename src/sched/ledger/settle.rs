@@ -107,7 +107,7 @@ impl<P: Clone, R> Ledger<P, R> {
         place.credits.give_back();
         if let Some(task) = self.tasks.get_mut(&flight.id.get()) {
             task.flight = None;
-            self.queue.push_front(flight.id);
+            self.queue.requeue(flight.id);
         }
         Ok(())
     }
@@ -129,8 +129,8 @@ impl<P: Clone, R> Ledger<P, R> {
         let written = place.written;
         let quiet = std::mem::take(&mut place.quiet);
         let mut flights: Vec<(Ticket, Flight)> = place.flights.drain().collect();
-        // The last sent goes back first, so that the queue's front is in the old order again.
-        flights.sort_unstable_by_key(|(ticket, _)| std::cmp::Reverse(*ticket));
+        // Whoever was sent first hears of it first.
+        flights.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, flight) in flights {
             let started = flight.started(ticket, written, &quiet);
             if started != Started::No {
@@ -151,7 +151,7 @@ impl<P: Clone, R> Ledger<P, R> {
                     task.attempt += 1;
                 }
                 task.flight = None;
-                self.queue.push_front(flight.id);
+                self.queue.requeue(flight.id);
                 lost.requeued += 1;
             } else if let Some(reply) = self.settle(flight.id) {
                 lost.settled.push(LostTask {

@@ -1,0 +1,20 @@
+//! Random events against naive references: the data plane's values, tested alone.
+//!
+//! Belongs here: references that are too simple to be wrong, and the random events that hold the real thing against them.
+//! Does not belong here: processes, sockets, threads.
+//! Invariant: a failure prints the seed that brings it back.
+//!
+//! `ACTIX_MP_MODEL_EVENTS` sets the number of events of each test, 100 000 by default; a release build does ten million
+//! in less than a minute. `ACTIX_MP_MODEL_SEED` repeats a run, which otherwise has a seed of its own each time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod queue;
+mod random;
+
+use random::Run;
