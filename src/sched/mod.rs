@@ -28,6 +28,8 @@ mod ledger;
 pub(crate) mod model;
 mod queue;
 mod restart;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use ledger::{
     Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Ticket, Unsettled, Verdict, Violation,

@@ -50,10 +50,8 @@ impl<P: Clone, R> Ledger<P, R> {
                 self.queue.pop_front();
                 continue;
             };
+            // Nobody overtakes the head of the queue, so an exclusive task gets its empty worker in the end.
             let Some(index) = self.pick(exclusive) else {
-                if exclusive {
-                    self.reserve();
-                }
                 break;
             };
             if awaited_only {
@@ -67,7 +65,6 @@ impl<P: Clone, R> Ledger<P, R> {
                 (self.places.get_mut(index), self.tasks.get_mut(&id.get()))
             {
                 place.credits.take(exclusive);
-                place.reserved = false;
                 let ticket = place.next_ticket;
                 place.next_ticket += 1;
                 place.flights.insert(
@@ -113,7 +110,7 @@ impl<P: Clone, R> Ledger<P, R> {
             let Some(place) = self.places.get(index) else {
                 continue;
             };
-            if !place.up || !place.credits.admits(exclusive) || (place.reserved && !exclusive) {
+            if !place.up || !place.credits.admits(exclusive) {
                 continue;
             }
             let load = place.credits.used();
@@ -124,21 +121,6 @@ impl<P: Clone, R> Ledger<P, R> {
         let (_, index) = best?;
         self.cursor = (index + 1) % count;
         Some(index)
-    }
-
-    /// Keeps the emptiest worker free for the exclusive task at the head, or a steady stream of others would starve it.
-    fn reserve(&mut self) {
-        if self.places.iter().any(|place| place.up && place.reserved) {
-            return;
-        }
-        if let Some(place) = self
-            .places
-            .iter_mut()
-            .filter(|place| place.up)
-            .min_by_key(|place| place.credits.used())
-        {
-            place.reserved = true;
-        }
     }
 
     /// Takes what is to be written to a worker now.

@@ -47,8 +47,6 @@ pub(super) struct Place {
     pub(super) outbox: VecDeque<Ticket>,
     /// The highest ticket that was handed out for writing: tickets leave the outbox in order.
     pub(super) written: Ticket,
-    /// Kept free of new tasks until it is empty, for the exclusive task at the head of the queue.
-    pub(super) reserved: bool,
 }
 
 impl Place {
@@ -62,7 +60,6 @@ impl Place {
             quiet: HashSet::new(),
             outbox: VecDeque::new(),
             written: 0,
-            reserved: false,
         }
     }
 

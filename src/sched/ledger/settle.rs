@@ -123,7 +123,6 @@ impl<P: Clone, R> Ledger<P, R> {
             return lost;
         };
         place.up = false;
-        place.reserved = false;
         place.credits = Credits::new(0);
         place.outbox.clear();
         let written = place.written;

@@ -1,0 +1,50 @@
+//! What the data plane promises of its order and its ends, one behaviour per file.
+//!
+//! Belongs here: short sequences with a name. Does not belong here: random ones, which are the model's.
+//! Invariant: each test can fail, and none needs another.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod what_an_exclusive_task_waited_for_is_free_for_others;
+
+use crate::{
+    sched::{Dispatch, Ledger, NewTask, Ticket},
+    task::{Slot, TaskId},
+};
+
+const A: Slot = Slot::new(0);
+const B: Slot = Slot::new(1);
+
+/// A ledger with workers of so many credits each; replies are names.
+fn pool(credits: &[u32]) -> Ledger<(), &'static str> {
+    let mut ledger = Ledger::new(credits.len(), 1, 3);
+    for (index, credits) in (0..).zip(credits) {
+        ledger.up(Slot::new(index), *credits);
+    }
+    ledger
+}
+
+fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive: bool) -> TaskId {
+    let task = NewTask {
+        name: 0,
+        payload: (),
+        bytes: 1,
+        idempotent: false,
+        exclusive,
+        reply,
+    };
+    ledger.accept(task, None).unwrap()
+}
+
+/// Assigns what can be, and returns the tickets and tasks that this worker is sent.
+fn send(ledger: &mut Ledger<(), &'static str>, slot: Slot) -> Vec<(Ticket, TaskId)> {
+    ledger.assign(false, |_| {});
+    let mut sent: Vec<Dispatch<()>> = Vec::new();
+    ledger.take_outbox(slot, &mut sent);
+    sent.iter().map(|task| (task.ticket, task.id)).collect()
+}
