@@ -167,9 +167,10 @@ fn system_ends(state: &str, base: &Path) {
         (pool, unsettled)
     });
     system_of_the_thread_ends(system);
-    drop(pool);
+    // Also while somebody holds the pool.
     before.are_all(SLACK);
     no_socket_below(base);
+    drop(pool);
 }
 
 /// The drop of everything that keeps a pool open, in a process that goes on.

@@ -17,6 +17,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Running,
+    WeakAddr,
 };
 use tokio::sync::{Notify, watch};
 
@@ -56,6 +57,8 @@ pub struct PoolSupervisor {
     /// The last address was dropped: this one keeps the actor until it has drained.
     keep: Option<Addr<Self>>,
     in_a_row: u32,
+    /// Its own address.
+    own: Option<WeakAddr<Self>>,
     /// Ends the arbiter that was made for this pool.
     home: Home,
 }
@@ -88,6 +91,7 @@ impl PoolSupervisor {
             shutdown: None,
             keep: None,
             in_a_row: 0,
+            own: None,
             home,
         }
     }
@@ -218,6 +222,7 @@ impl Actor for PoolSupervisor {
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.set_mailbox_capacity(MAILBOX);
         let supervisor = ctx.address().downgrade();
+        self.own = Some(supervisor.clone());
         for index in 0..self.core.config.processes {
             let slot = Slot::new(index);
             let proxy = ProcessProxy::new(
@@ -258,6 +263,11 @@ impl Drop for PoolSupervisor {
             self.core.control.emit(PoolEvent::Closed {
                 reason: CloseReason::Gone,
             });
+        }
+        // An address keeps the waker of its mailbox and with it the whole runtime, descriptors and all, after both have
+        // ended. A last message, which nobody reads, takes the waker out.
+        if let Some(own) = self.own.as_ref().and_then(WeakAddr::upgrade) {
+            own.do_send(Ended);
         }
     }
 }

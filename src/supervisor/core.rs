@@ -454,6 +454,15 @@ impl PoolCore {
         signal.raised.swap(false, Ordering::AcqRel)
     }
 
+    /// The slot's session has ended. A waker left here would keep its runtime, and that its descriptors, as long as
+    /// anybody holds the pool.
+    pub(crate) fn unwatch(&self, slot: Slot) {
+        if let Some(signal) = self.signals.get(slot.index() as usize) {
+            let waker = signal.waker.lock().take();
+            drop(waker);
+        }
+    }
+
     /// Takes what a session has to tell its worker.
     pub(crate) fn take_outgoing(&self, slot: Slot, into: &mut Outgoing) {
         let mut state = self.state.lock();

@@ -160,6 +160,12 @@ struct Running<'a> {
     armed: Option<Instant>,
 }
 
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.session.core.unwatch(self.session.slot);
+    }
+}
+
 impl Running<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.session.core.fault(FaultPoint::Session);
