@@ -13,8 +13,8 @@ use std::{
 
 use actix::{Recipient, System};
 use actix_multiprocess::{
-    Blob, LossCause, Pool, Rejected, Started, Submit, TaskError, TaskHandle, WorkerSpec,
-    worker_entry,
+    Blob, LossCause, Pool, Rejected, RemoteError, Started, Submit, TaskError, TaskHandle,
+    WorkerSpec, worker_entry,
 };
 use nix::sys::signal::Signal;
 
@@ -79,12 +79,21 @@ worker_entry!(
         .setup(|worker| SLOT.store(worker.slot.index(), Ordering::Relaxed))
         .state(|| async {
             // The second worker only, so that there is a pool.
-            let hangs = scenario().is_some_and(|scenario| scenario.ends_with("initializing"));
-            if hangs && SLOT.load(Ordering::Relaxed) == 1 {
-                leave_a_process();
-                put(&directory(), "initializing");
-                loop {
-                    thread::sleep(WATCHDOG);
+            let scenario = scenario().unwrap_or_default();
+            if SLOT.load(Ordering::Relaxed) == 1 {
+                if scenario.ends_with("initializing") {
+                    leave_a_process();
+                    put(&directory(), "initializing");
+                    loop {
+                        thread::sleep(WATCHDOG);
+                    }
+                } else if scenario.ends_with("failing") {
+                    leave_a_process();
+                    put(&directory(), "initializing");
+                    while !has(&directory(), "go") {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    return Err(RemoteError::new("test", "as told"));
                 }
             }
             Ok(())
@@ -117,7 +126,7 @@ async fn warm_up(base: &Path) {
 
 /// What the worker is at when its host ends. What it was given is handed on unsettled.
 async fn bring_about(state: &str, pool: &Pool, base: &Path) -> Option<TaskHandle<Large>> {
-    if state == "initializing" {
+    if processes_for(state) == 2 {
         soon(WATCHDOG, "an initializer", || has(base, "initializing")).await;
         return None;
     }
@@ -152,7 +161,10 @@ async fn bring_about(state: &str, pool: &Pool, base: &Path) -> Option<TaskHandle
 }
 
 fn processes_for(state: &str) -> usize {
-    if state == "initializing" { 2 } else { 1 }
+    match state {
+        "initializing" | "failing" => 2,
+        _ => 1,
+    }
 }
 
 /// The end of `System::run` in a process that goes on.
@@ -253,6 +265,8 @@ fn is_killed_and_leaves_nothing(state: &str) {
     let killed = Instant::now();
     host.signal(Signal::SIGKILL);
     host.wait();
+    // Whoever waits for this goes on without a host.
+    put(&base, "go");
     eventually(GRACE + SLACK, "its processes end", || {
         host.processes().is_empty()
     });
@@ -347,6 +361,11 @@ fn killed_host_leaves_nothing_of_a_loop_that_never_awaits() {
 #[test]
 fn killed_host_leaves_nothing_of_an_initializer() {
     is_killed_and_leaves_nothing("initializing");
+}
+
+#[test]
+fn killed_host_leaves_nothing_of_an_initializer_that_fails_after_it() {
+    is_killed_and_leaves_nothing("failing");
 }
 
 #[test]

@@ -128,12 +128,13 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
     });
     let code = match end {
         Ok(ServeEnd::Exit) => ENDED,
-        Ok(ServeEnd::Orphaned) => {
+        // A connection that fails is a host that has gone, or has given this worker up.
+        Ok(ServeEnd::Orphaned) | Err(_) => {
             // The host has gone without asking: what tasks started and left in the group goes too.
             control::kill(own_group);
             ENDED
         }
-        Ok(ServeEnd::Failed | ServeEnd::Protocol) | Err(_) => FAILED,
+        Ok(ServeEnd::Failed | ServeEnd::Protocol) => FAILED,
     };
     // Not by dropping the system: that would wait for threads that may be blocked for ever.
     std::process::exit(code)

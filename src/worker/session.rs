@@ -77,8 +77,7 @@ pub(crate) async fn serve(
         None => return ended_by(&board),
         Some(Ok(state)) => state,
         Some(Err(failure)) => {
-            fail(&out, failure, &board).await;
-            return ServeEnd::Failed;
+            return fail(&out, failure, &board).await;
         }
     };
     out.frame(&WorkerFrame::Ready);
@@ -163,8 +162,8 @@ async fn initialize(
     .await
 }
 
-/// Tells the host why this worker cannot serve.
-async fn fail(out: &Outbox, failure: InitFailure, board: &Board) {
+/// Tells the host why this worker cannot serve, if there still is one.
+async fn fail(out: &Outbox, failure: InitFailure, board: &Board) -> ServeEnd {
     match failure {
         InitFailure::State(error) => {
             let payload = codec::encode(&error).unwrap_or_default();
@@ -176,12 +175,18 @@ async fn fail(out: &Outbox, failure: InitFailure, board: &Board) {
     }
     // The host ends the connection when it has read this.
     poll_fn(|cx| {
-        if is_over(board, cx) || out.poll_flush(cx).is_ready_and_err() {
-            return Poll::Ready(());
+        if out.poll_flush(cx).is_ready_and_err() {
+            return Poll::Ready(ServeEnd::Orphaned);
+        }
+        if is_over(board, cx) {
+            return Poll::Ready(match ended_by(board) {
+                ServeEnd::Exit => ServeEnd::Failed,
+                end => end,
+            });
         }
         Poll::Pending
     })
-    .await;
+    .await
 }
 
 trait ReadyErr {
