@@ -19,6 +19,10 @@ use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -229,6 +233,77 @@ mod another_process {
                         || answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset),
                     "it was answered, or left waiting"
                 );
+            }
+            held.serves().await;
+        });
+    }
+}
+
+mod a_crowd {
+    use super::*;
+
+    worker_entry!(spec("crowd", |_| None));
+
+    /// How many connections to this socket the system knows of, accepted or not.
+    fn connections(socket: &Path) -> usize {
+        let known = std::fs::read_to_string("/proc/net/unix").unwrap();
+        let path = socket.to_str().unwrap();
+        known.lines().filter(|line| line.ends_with(path)).count()
+    }
+
+    /// More of them than may be about to say who they are, and the worker is the last in the line.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn does_not_keep_the_worker_out() {
+        run(async {
+            let mut held = Held::start("crowd", workers()).await;
+            // From here on nobody is accepted, because this thread is the pool's.
+            let crowd: Vec<_> = (0..100)
+                .map(|_| UnixStream::connect(&held.socket).unwrap())
+                .collect();
+            let before = connections(&held.socket);
+            assert!(before > 100);
+            put(held.dir.path(), "go");
+            block_until(|| connections(&held.socket) > before);
+            for _ in &crowd {
+                held.refused("").await;
+            }
+            held.served().await;
+        });
+    }
+}
+
+mod an_endless_crowd {
+    use super::*;
+
+    worker_entry!(spec("endless", |_| None));
+
+    /// Set when the test is over, however it ends.
+    #[derive(Default)]
+    struct Over(Arc<AtomicBool>);
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn does_not_keep_the_worker_out() {
+        run(async {
+            let mut held = Held::start("endless", workers()).await;
+            let over = Over::default();
+            for _ in 0..2 {
+                let (socket, over) = (held.socket.clone(), Arc::clone(&over.0));
+                // Not joined: a socket on which nobody listens any more may keep it in `connect`.
+                std::thread::spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let _ = UnixStream::connect(&socket);
+                    }
+                });
+            }
+            for _ in 0..200 {
+                held.refused("").await;
             }
             held.serves().await;
         });

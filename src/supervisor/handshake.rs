@@ -49,10 +49,14 @@ pub(super) async fn connect(
     loop {
         tokio::select! {
             accepted = endpoint.accept() => match accepted {
-                Ok(stream) if introductions.len() < MAX_STRANGERS => {
-                    introductions.spawn_local(introduce(stream, token, peer));
-                }
-                Ok(_) => refuse("too many connections at once".to_owned()),
+                Ok(stream) => match stream.check_peer(peer) {
+                    // Here and not in a task of its own, or a crowd from elsewhere would take up all the places.
+                    Err(reason) => refuse(reason),
+                    Ok(()) if introductions.len() < MAX_STRANGERS => {
+                        introductions.spawn_local(introduce(stream, token));
+                    }
+                    Ok(()) => refuse("too many connections at once".to_owned()),
+                },
                 // Out of descriptors, say: trying again at once would burn the CPU.
                 Err(error) => return Err(WorkerStartError::Refused {
                     message: format!("accepting a connection failed: {error}"),
@@ -84,12 +88,7 @@ pub(super) async fn connect(
 }
 
 /// Lets one connection say who it is.
-async fn introduce(
-    stream: Stream,
-    token: Token,
-    peer: PeerExpectation,
-) -> Result<(Channel, Stream), String> {
-    stream.check_peer(peer)?;
+async fn introduce(stream: Stream, token: Token) -> Result<(Channel, Stream), String> {
     let mut bytes = [0; Hello::BYTES];
     match tokio::time::timeout(HELLO_TIME, stream.read_exact(&mut bytes)).await {
         Ok(Ok(())) => {}
