@@ -15,7 +15,7 @@ mod measure;
 use std::time::Duration;
 
 use actix_multiprocess::{
-    Blob, NoError, Pool, PoolBuilder, Task, TaskContext, TaskHandle, WorkerSpec,
+    Blob, NoError, Pool, PoolBuilder, Submit, Task, TaskContext, TaskHandle, WorkerSpec,
     testing::assert_clean, worker_entry,
 };
 use common::status_is;
@@ -301,6 +301,28 @@ fn a_submit_awaited_in_a_loop_over_a_map_with_untaken_results_settles() {
                 }
             }
             assert_eq!(taken, 300);
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
+fn actors_and_detached_tasks_are_served_above_the_limit() {
+    alone(
+        "actors_and_detached_tasks_are_served_above_the_limit",
+        LIMIT,
+        async {
+            let pool = small().await;
+            let gate = Gate::new().await;
+            let untaken = fill(&pool, BUDGET).await;
+            let sent = pool.addr().send(Submit::new(Double(21))).await.unwrap();
+            assert_eq!(sent.unwrap(), 42);
+            pool.addr().do_send(Submit::new(gate.held(1)));
+            gate.started().await;
+            pool.submit(gate.held(1)).detach();
+            gate.started().await;
+            quiet(&pool, 0).await;
+            drop(untaken);
             end(&pool).await;
         },
     );

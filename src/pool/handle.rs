@@ -77,6 +77,10 @@ impl<T: Task> TaskHandle<T> {
     pub fn detach(mut self) {
         self.done = true;
         self.cell.detach();
+        if let (Some(core), Some(id)) = (self.core.upgrade(), self.id) {
+            // Its outcome costs nothing any more.
+            core.expedite(id);
+        }
     }
 }
 

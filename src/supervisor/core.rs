@@ -201,6 +201,7 @@ impl PoolCore {
         let verdict = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
+            let awaited = self.results.is_over() && reply.is_awaited();
             let mut accepted = Self::accept(state, task, reply, Some(limits));
             if let Err(Refused::Full(full, task)) = accepted {
                 // Said once until the queue has had room again.
@@ -215,7 +216,10 @@ impl PoolCore {
                     WhenFull::Reject => Err(Refused::Full(full, task)),
                 };
             }
-            if accepted.is_ok() {
+            if let Ok(id) = accepted {
+                if awaited {
+                    state.ledger.expedite(id);
+                }
                 self.assign(state);
             }
             accepted
