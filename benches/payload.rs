@@ -1,0 +1,201 @@
+//! How many bytes a second go through two workers that give back what they get, against two sockets.
+//!
+//! The bare child has a whole message before it sends it back, as a task has, but always in the same buffer. Bytes count
+//! in both directions. Run with `cargo bench --bench payload`, or `-- --quick`.
+
+mod common;
+
+use std::{cell::Cell, collections::VecDeque, io, time::Instant};
+
+use actix_multiprocess::{Blob, NoError, Pool, Task, TaskContext, WorkerSpec};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
+
+use common::{Args, Bar, Link, Outcome, Socket, Table, Unit};
+
+#[derive(Serialize, Deserialize)]
+struct Echo(Blob);
+
+impl Task for Echo {
+    const NAME: &'static str = "echo";
+    type Output = Blob;
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<Blob, NoError> {
+        Ok(self.0)
+    }
+}
+
+const WORKERS: usize = 2;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The bare side moves small messages so many bytes at a time.
+const CHUNK: usize = 64 * KIB;
+
+/// Size of a message, messages in flight per worker, bytes of a round, one way.
+const ROWS: [(&str, usize, usize, usize); 4] = [
+    ("1 KiB", KIB, 16, 64 * MIB),
+    ("64 KiB", 64 * KIB, 8, 512 * MIB),
+    ("1 MiB", MIB, 4, 512 * MIB),
+    ("16 MiB", 16 * MIB, 2, 512 * MIB),
+];
+
+fn main() -> Outcome {
+    let workers = WorkerSpec::new().task::<Echo>().init();
+    common::bare_child(serve)?;
+    let args = Args::parse()?;
+    println!("# payload: {} rounds, {WORKERS} workers", args.rounds);
+
+    let system = actix::System::new();
+    let runtime = common::runtime()?;
+    let builder = Pool::builder(workers).processes(WORKERS).wait_all();
+    let pool = system.block_on(builder.start())?;
+    let (mut a, mut b) = runtime
+        .block_on(async { Ok::<_, Box<dyn std::error::Error>>((Link::open()?, Link::open()?)) })?;
+
+    let mut table = Table::default();
+    // The first round only warms up.
+    for round in 0..=args.rounds {
+        for (name, size, depth, bytes) in ROWS {
+            // A number of messages that both children share.
+            let each = (bytes / size / WORKERS / args.amount(1, 8)).max(2);
+            let product = system.block_on(product(&pool, size, depth, each * WORKERS))?;
+            let bare = runtime.block_on(bare(&mut a.socket, &mut b.socket, size, depth, each))?;
+            if round > 0 {
+                table.add(
+                    &format!("echo of {name}, {depth} in flight per worker"),
+                    Unit::MegabytesPerSecond,
+                    Bar::None,
+                    product,
+                    bare,
+                );
+            }
+        }
+    }
+    a.close()?;
+    b.close()?;
+    system.block_on(pool.stop());
+    table.print();
+    Ok(())
+}
+
+fn rate(size: usize, messages: usize, began: Instant) -> f64 {
+    2.0 * (size * messages) as f64 / began.elapsed().as_secs_f64() / 1e6
+}
+
+async fn product(pool: &Pool, size: usize, depth: usize, messages: usize) -> Outcome<f64> {
+    // Shared by all tasks, as the bare side always sends the same buffer.
+    let blob = Blob::from(vec![7; size]);
+    let began = Instant::now();
+    let mut handles = VecDeque::new();
+    for _ in 0..messages {
+        if handles.len() == depth * WORKERS
+            && let Some(oldest) = handles.pop_front()
+        {
+            check(&oldest.await?, size)?;
+        }
+        handles.push_back(pool.submit(Echo(blob.clone())));
+    }
+    for handle in handles {
+        check(&handle.await?, size)?;
+    }
+    Ok(rate(size, messages, began))
+}
+
+fn check(echo: &Blob, size: usize) -> Outcome {
+    if echo.len() == size {
+        Ok(())
+    } else {
+        Err(format!("{} bytes came back of {size}", echo.len()).into())
+    }
+}
+
+/// `messages` to each child.
+async fn bare(
+    a: &mut Socket,
+    b: &mut Socket,
+    size: usize,
+    depth: usize,
+    messages: usize,
+) -> Outcome<f64> {
+    let began = Instant::now();
+    tokio::try_join!(
+        exchange(a, size, depth, messages),
+        exchange(b, size, depth, messages)
+    )?;
+    Ok(rate(size, messages * WORKERS, began))
+}
+
+async fn exchange(
+    socket: &mut Socket,
+    size: usize,
+    depth: usize,
+    messages: usize,
+) -> io::Result<()> {
+    let head = [size as u64, messages as u64].map(u64::to_le_bytes);
+    socket.write_all(head.as_flattened()).await?;
+    let together = (CHUNK / size).max(1);
+    let output = vec![7; together * size];
+    let mut input = vec![0; output.len()];
+    let received = Cell::new(0);
+    let news = Notify::new();
+    // At the same time, or both processes would end up writing to full sockets.
+    let (mut reading, mut writing) = socket.split();
+    let write = async {
+        let mut sent = 0;
+        while sent < messages {
+            let room = depth - (sent - received.get() / size);
+            let count = room.min(messages - sent).min(together);
+            let Some(bytes) = output.get(..count * size).filter(|bytes| !bytes.is_empty()) else {
+                news.notified().await;
+                continue;
+            };
+            writing.write_all(bytes).await?;
+            sent += count;
+        }
+        Ok(())
+    };
+    let read = async {
+        while received.get() < messages * size {
+            match reading.read(&mut input).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                bytes => received.set(received.get() + bytes),
+            }
+            news.notify_one();
+        }
+        Ok(())
+    };
+    tokio::try_join!(write, read).map(drop)
+}
+
+/// The bare child.
+async fn serve(mut socket: Socket) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let size = usize::try_from(socket.read_u64_le().await?).map_err(io::Error::other)?;
+        let messages = usize::try_from(socket.read_u64_le().await?).map_err(io::Error::other)?;
+        buffer.resize(CHUNK.max(size), 0);
+        let (mut echoed, mut held) = (0, 0);
+        while echoed < messages * size {
+            let due = messages * size - echoed;
+            let space = buffer.get_mut(held..).unwrap_or_default();
+            let space_len = space.len().min(due - held);
+            let space = space.get_mut(..space_len).unwrap_or_default();
+            match socket.read(space).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                bytes => held += bytes,
+            }
+            let whole = held / size * size;
+            socket
+                .write_all(buffer.get(..whole).unwrap_or_default())
+                .await?;
+            buffer.copy_within(whole..held, 0);
+            echoed += whole;
+            held -= whole;
+        }
+    }
+}
