@@ -18,8 +18,9 @@ use actix_multiprocess::{
     Blob, NoError, Pool, PoolBuilder, Submit, Task, TaskContext, TaskHandle, WorkerSpec,
     testing::assert_clean, worker_entry,
 };
-use common::status_is;
+use common::{signal, status_is};
 use measure::{MIB, Peak, alone, footprint, next, setting};
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -56,6 +57,8 @@ struct Make {
     bytes: usize,
     /// Where the host holds it back.
     hold: Option<u16>,
+    /// Never ends once it has started, and never awaits.
+    spin: bool,
     /// What its input weighs.
     input: Blob,
 }
@@ -69,6 +72,9 @@ impl Task for Make {
         if let Some(port) = self.hold {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             stream.write_u32(cx.worker().pid).await.unwrap();
+            while self.spin {
+                std::hint::spin_loop();
+            }
             // Ends when the host closes.
             let _ = stream.read_u8().await;
         }
@@ -301,6 +307,67 @@ fn a_submit_awaited_in_a_loop_over_a_map_with_untaken_results_settles() {
                 }
             }
             assert_eq!(taken, 300);
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
+fn an_awaited_task_that_lost_its_worker_runs_again_above_the_limit() {
+    alone(
+        "an_awaited_task_that_lost_its_worker_runs_again_above_the_limit",
+        LIMIT,
+        async {
+            let pool = small().await;
+            let gate = Gate::new().await;
+            let untaken = fill(&pool, BUDGET).await;
+            let task = Submit::new(gate.held(1)).idempotent();
+            // Polled when it is woken and not before: it must not have to ask again.
+            let awaited = actix::spawn(pool.submit(task));
+            for _ in 0..2 {
+                let (_held, pid) = gate.started().await;
+                signal(pid, Signal::SIGKILL);
+            }
+            let (held, _) = gate.started().await;
+            drop(held);
+            assert_eq!(awaited.await.unwrap().unwrap().len(), 1);
+            drop(untaken);
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
+fn an_awaited_task_that_was_given_back_runs_elsewhere_above_the_limit() {
+    alone(
+        "an_awaited_task_that_was_given_back_runs_elsewhere_above_the_limit",
+        LIMIT,
+        async {
+            let pool = builder()
+                .processes(1)
+                .result_bytes(BUDGET)
+                .start()
+                .await
+                .unwrap();
+            let gate = Gate::new().await;
+            let untaken = fill(&pool, BUDGET).await;
+            let holder = pool.submit(Make {
+                spin: true,
+                ..gate.held(1)
+            });
+            let id = holder.id().unwrap();
+            let holder = actix::spawn(holder);
+            gate.started().await;
+            let awaited = actix::spawn(pool.submit(Double(21)));
+            status_is(&pool, "both are with the worker", |status| {
+                status.in_flight == 2
+            })
+            .await;
+            // Its worker has to die for it, but not with the other one in it.
+            pool.cancel(id);
+            assert_eq!(awaited.await.unwrap().unwrap(), 42);
+            assert!(holder.await.unwrap().is_err());
+            drop(untaken);
             end(&pool).await;
         },
     );

@@ -370,6 +370,13 @@ impl PoolCore {
         }
     }
 
+    /// Tasks are back in the queue. Whoever awaits one has said so before it was sent, and does not say so again.
+    fn requeued(&self, state: &mut State) {
+        if self.results.is_over() {
+            state.ledger.expedite_where(Reply::is_awaited);
+        }
+    }
+
     /// Somebody awaits this task from now on.
     pub(crate) fn expedite(&self, id: TaskId) {
         if self.results.is_over() {
@@ -522,11 +529,15 @@ impl PoolCore {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             let mut done = 0;
+            let mut revoked = false;
             for event in events.drain(..) {
                 let applied = match event {
                     Event::Started(ticket) => state.ledger.started(slot, ticket).map(|_| ()),
                     Event::Quiet(name, quiet) => state.ledger.quiet(slot, name, quiet),
-                    Event::Revoked(ticket) => state.ledger.revoked(slot, ticket),
+                    Event::Revoked(ticket) => {
+                        revoked = true;
+                        state.ledger.revoked(slot, ticket)
+                    }
                     Event::Finished(ticket, outcome, settled) => {
                         state.ledger.finished(slot, ticket).map(|finished| {
                             done += 1;
@@ -552,6 +563,9 @@ impl PoolCore {
             }
             if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
                 lane.done += done;
+            }
+            if revoked {
+                self.requeued(state);
             }
             self.freed(state);
         }
@@ -589,6 +603,9 @@ impl PoolCore {
                 });
                 count(&mut state.counts, &settled);
                 deliveries.push((task.reply, settled));
+            }
+            if lost.requeued > 0 {
+                self.requeued(state);
             }
             self.freed(state);
             (deliveries, lost.requeued)
