@@ -432,6 +432,50 @@ fn a_map_begun_above_the_limit_goes_on_one_at_a_time() {
 }
 
 #[test]
+fn an_unordered_map_waiting_above_the_limit_does_not_get_all_at_once() {
+    alone(
+        "an_unordered_map_waiting_above_the_limit_does_not_get_all_at_once",
+        LIMIT,
+        async {
+            let pool = small().await;
+            let gate = Gate::new().await;
+            let peak = Peak::new();
+            let mut untaken: Vec<_> = (0..50).map(|_| pool.submit(mebibyte())).collect();
+            quiet(&pool, 0).await;
+            // The result that crosses the limit comes when all workers are taken and the map waits.
+            untaken.push(pool.submit(gate.held(BUDGET - 45 * MIB)));
+            let (last, _) = gate.started().await;
+            let taken = PROCESSES * CONCURRENCY - 1;
+            let held = (0..taken).map(|_| gate.held(0));
+            let mut map = pool
+                .map(held.chain((0..400).map(|_| mebibyte())))
+                .window(400)
+                .unordered();
+            let first = {
+                let mut first = std::pin::pin!(next(&mut map));
+                let mut held = Vec::new();
+                while held.len() < taken {
+                    tokio::select! {
+                        _ = &mut first => panic!("the first items are held"),
+                        started = gate.started() => held.push(started),
+                    }
+                }
+                drop(last);
+                let first = first.await;
+                quiet(&pool, taken).await;
+                first
+            };
+            assert_eq!(first.unwrap().1.unwrap().len(), MIB);
+            let status = pool.status().await;
+            assert!(status.queued > 300, "{status:?}");
+            peak.assert_below("an unordered map", BUDGET + IN_FLIGHT + SLACK);
+            drop((untaken, map));
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
 fn taking_results_lets_waiting_tasks_go() {
     alone("taking_results_lets_waiting_tasks_go", LIMIT, async {
         let pool = small().await;

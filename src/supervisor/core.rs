@@ -5,7 +5,7 @@
 //! Invariants: replies are settled outside the lock; nothing here needs an actor or a runtime to be alive.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -360,7 +360,7 @@ impl PoolCore {
     pub(crate) fn regate(&self) {
         let mut state = self.state.lock();
         if self.results.decide() {
-            state.ledger.expedite_where(Reply::is_awaited);
+            Self::expedite_awaited(&mut state);
         }
         self.assign(&mut state);
         let room = std::mem::take(&mut state.room);
@@ -373,8 +373,16 @@ impl PoolCore {
     /// Tasks are back in the queue. Whoever awaits one has said so before it was sent, and does not say so again.
     fn requeued(&self, state: &mut State) {
         if self.results.is_over() {
-            state.ledger.expedite_where(Reply::is_awaited);
+            Self::expedite_awaited(state);
         }
+    }
+
+    fn expedite_awaited(state: &mut State) {
+        // A map that takes results as they come waits for any one of its tasks, not for all of them.
+        let mut maps = HashSet::new();
+        state.ledger.expedite_where(|reply| {
+            reply.is_awaited() && reply.map().is_none_or(|map| maps.insert(map))
+        });
     }
 
     /// Somebody awaits this task from now on.

@@ -22,7 +22,7 @@ impl<P: Clone, R> Ledger<P, R> {
     }
 
     /// Marks every waiting task whose reply says so as awaited.
-    pub(crate) fn expedite_where(&mut self, awaited: impl Fn(&R) -> bool) {
+    pub(crate) fn expedite_where(&mut self, mut awaited: impl FnMut(&R) -> bool) {
         let ids: Vec<TaskId> = self.queue.iter().collect();
         self.awaited.clear();
         for id in ids {

@@ -86,6 +86,14 @@ impl Reply {
             Self::Actor(_) | Self::Nobody => true,
         }
     }
+
+    /// Tells the tasks of one map from others.
+    pub(crate) fn map(&self) -> Option<*const Mapped> {
+        match self {
+            Self::Map(mapped, _) => Some(Arc::as_ptr(mapped)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Reply {
