@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_multiprocess::{Pool, Status};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -80,15 +81,29 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(scenario: &str) -> Self {
-        Self::start_with(scenario, |_| {})
+        Self::start_with(scenario, &[], |_| {})
     }
 
-    /// Starts one after `change` has had its say. Its group is its own.
-    pub(crate) fn start_with(scenario: &str, change: impl FnOnce(&mut Command)) -> Self {
+    /// Starts one by way of another program, after `change` has had its say. Its group is its own.
+    pub(crate) fn start_with(
+        scenario: &str,
+        through: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new(env::current_exe().expect("this program"));
+        let own = env::current_exe().expect("this program");
+        let own = own.to_str().expect("a path");
+        let mut words = through.to_vec();
+        words.extend([
+            own,
+            "host_process",
+            "--exact",
+            "--nocapture",
+            "--test-threads=1",
+        ]);
+        let mut command = Command::new(words[0]);
         command
-            .args(["host_process", "--exact", "--nocapture", "--test-threads=1"])
+            .args(&words[1..])
             .env(SCENARIO, scenario)
             .env(DIRECTORY, directory.path())
             .process_group(0)
@@ -196,6 +211,19 @@ pub(crate) async fn soon(limit: Duration, what: &str, mut check: impl FnMut() ->
     let until = Instant::now() + limit;
     while !check() {
         assert!(Instant::now() < until, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until a pool's status is so.
+pub(crate) async fn status_is(pool: &Pool, what: &str, check: impl Fn(&Status) -> bool) {
+    let until = Instant::now() + WATCHDOG;
+    loop {
+        let status = pool.status().await;
+        if check(&status) {
+            return;
+        }
+        assert!(Instant::now() < until, "never: {what}: {status:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
