@@ -79,10 +79,6 @@ pub enum PoolEvent {
     },
 }
 
-impl actix::Message for PoolEvent {
-    type Result = ();
-}
-
 impl PoolEvent {
     /// Writes the event's one line to the log.
     pub(crate) fn trace(&self) {

@@ -41,6 +41,11 @@ pub struct Stop;
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<PoolEvent>);
 
+// Here and not beside the type: `observe` knows no actor.
+impl Message for PoolEvent {
+    type Result = ();
+}
+
 impl<T: Task> Handler<Submit<T>> for PoolSupervisor {
     type Result = Deferred;
 
