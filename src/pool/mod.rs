@@ -28,9 +28,6 @@ use crate::{
     task::Task,
 };
 
-/// How long a pool that nobody holds any more goes on with what it has accepted.
-pub(crate) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
-
 /// A handle to a pool of worker processes. Cheap to clone, and usable from any thread.
 ///
 /// When the last `Pool`, `Addr` and `Recipient` of a pool are dropped it takes no more tasks, goes on with what it has

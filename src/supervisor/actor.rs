@@ -27,6 +27,7 @@ use crate::{
     sched::Decision,
     supervisor::{
         PoolCore,
+        config::DEFAULT_DRAIN,
         core::End,
         life::LifeEnded,
         proxy::{LaunchWorker, ProcessProxy, Unpark, WorkerEnded},
@@ -240,9 +241,8 @@ impl Actor for PoolSupervisor {
         // Still running means that nobody has the address any more; otherwise the context or the arbiter ends.
         if ctx.state() == ActorState::Running && self.core.control.phase() != PoolState::Stopped {
             self.keep = Some(ctx.address());
-            let grace = crate::pool::DEFAULT_DRAIN;
             // Nobody is left to read the report.
-            let _ = self.shut_down(grace, CloseReason::Drain, ctx);
+            let _ = self.shut_down(DEFAULT_DRAIN, CloseReason::Drain, ctx);
             return Running::Continue;
         }
         Running::Stop

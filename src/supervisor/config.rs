@@ -6,6 +6,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{error::near_names, sched::RestartRules, supervisor::Launch, wire::Payload};
 
+/// How long a pool that nobody holds any more goes on with what it has accepted.
+pub(super) const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+
 /// What a submit meets when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
