@@ -5,7 +5,7 @@
 //! Invariants: one poll serves everything that is ready; nothing a worker sends is stored before it is known to be due.
 //!
 //! States: *serving* ─ End ▶ *ending* (Exit was sent; killed after the grace) ─ the process ends ▶ *ended*. A violation, the
-//! ladder's last step and Kill lead from both to *killed*, which only waits for the process. Whoever is first of the end of
+//! ladder's last step and Fail lead from both to *killed*, which only waits for the process. Whoever is first of the end of
 //! the data connection and the end of the process starts the *closing*: the other has 50 ms to follow.
 
 use std::{
@@ -58,8 +58,6 @@ pub(super) enum Command {
         /// Processes in its group are asked, too.
         terminate: bool,
     },
-    /// End at once.
-    Kill,
     /// The proxy has lost its mind: end at once, as if the worker had.
     Fail,
 }
@@ -235,7 +233,6 @@ impl Running<'_> {
     fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
             match command {
-                Command::Kill => self.kill(Why::Killed),
                 Command::Fail => self.kill(Why::Failed),
                 Command::End { terminate } => {
                     if self.why.is_none() {

@@ -12,7 +12,6 @@ pub(crate) enum FaultPoint {
     SubmitHandler,
     ProxyHandler,
     Session,
-    Event,
 }
 
 /// The injected fault, if any.

@@ -191,9 +191,4 @@ impl<H> Assembly<H> {
     pub(crate) fn contains(&self, ticket: u64) -> bool {
         self.partial.contains_key(&ticket)
     }
-
-    /// Forgets a value that will not be completed.
-    pub(crate) fn forget(&mut self, ticket: u64) {
-        self.partial.remove(&ticket);
-    }
 }
