@@ -51,6 +51,10 @@ pub(super) fn typed<T: Task>(settled: Settled) -> TaskResult<T> {
 
 /// The answer to `addr().send(Submit)`: no future, no task of its own.
 #[derive(Debug)]
+#[expect(
+    unnameable_types,
+    reason = "public as the result of a handler, and of no use to anybody but actix"
+)]
 pub struct Deferred {
     pub(super) core: Arc<PoolCore>,
     /// `None` when the handler panicked: dropping the sender tells the caller.

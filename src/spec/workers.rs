@@ -177,6 +177,10 @@ pub trait InitSpecs: sealed::Sealed {
 }
 
 mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "what cannot be named cannot be implemented"
+    )]
     pub trait Sealed {}
 }
 

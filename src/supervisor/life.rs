@@ -259,10 +259,11 @@ async fn start(
         Ok((greeted, control))
     };
     let exited = poll_fn(|cx| {
-        for relay in [&mut launched.stdout, &mut launched.stderr] {
-            if let Some(relay) = relay {
-                relay.poll(cx);
-            }
+        for relay in [&mut launched.stdout, &mut launched.stderr]
+            .into_iter()
+            .flatten()
+        {
+            relay.poll(cx);
         }
         launched.process.poll_exit(cx)
     });

@@ -183,10 +183,12 @@ impl Running<'_> {
             self.violated(violation);
         }
         self.write_control(cx);
-        for relay in [&mut self.session.stdout, &mut self.session.stderr] {
-            if let Some(relay) = relay {
-                relay.poll(cx);
-            }
+        let session = &mut self.session;
+        for relay in [&mut *session.stdout, &mut *session.stderr]
+            .into_iter()
+            .flatten()
+        {
+            relay.poll(cx);
         }
         if self.exit.is_none()
             && let Poll::Ready(exit) = self.session.process.poll_exit(cx)

@@ -4,10 +4,6 @@
 
 /// A place where a test can make the pool panic once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "test-util"),
-    expect(dead_code, reason = "named by tests only")
-)]
 pub(crate) enum FaultPoint {
     SubmitHandler,
     ProxyHandler,
@@ -36,6 +32,7 @@ impl Fault {
             if *next == Some(point) {
                 *next = None;
                 drop(next);
+                #[expect(clippy::panic, reason = "the fault that the test asked for")]
                 std::panic::panic_any(format!("injected at {point:?}"));
             }
         }

@@ -31,6 +31,10 @@ type Runner = Arc<dyn Fn(&Payload, Rc<Scope>, &Rc<dyn Any>) -> LocalFuture<Ended
 type Init =
     Arc<dyn Fn(Option<Payload>) -> LocalFuture<Result<Rc<dyn Any>, InitFailure>> + Send + Sync>;
 
+type Setup = Arc<dyn Fn(&WorkerInfo) + Send + Sync>;
+type Shutdown = Arc<dyn Fn(Rc<dyn Any>) -> LocalFuture<()> + Send + Sync>;
+type OnFailure = Arc<dyn Fn(&FailureInfo, Failure<'_>) + Send + Sync>;
+
 /// One registered task.
 #[derive(Clone)]
 pub(crate) struct TaskEntry {
@@ -45,10 +49,10 @@ pub(crate) struct Program {
     pub(crate) name: &'static str,
     /// Sorted by name; a frame's name index is a place in it.
     pub(crate) tasks: Vec<TaskEntry>,
-    pub(crate) setup: Option<Arc<dyn Fn(&WorkerInfo) + Send + Sync>>,
+    pub(crate) setup: Option<Setup>,
     pub(crate) init: Init,
-    pub(crate) shutdown: Option<Arc<dyn Fn(Rc<dyn Any>) -> LocalFuture<()> + Send + Sync>>,
-    pub(crate) on_failure: Option<Arc<dyn Fn(&FailureInfo, Failure<'_>) + Send + Sync>>,
+    pub(crate) shutdown: Option<Shutdown>,
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 impl Program {
