@@ -12,7 +12,12 @@
 mod common;
 mod measure;
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use actix_multiprocess::{
     Blob, NoError, Pool, PoolBuilder, Submit, Task, TaskContext, TaskHandle, WorkerSpec,
@@ -389,6 +394,53 @@ fn actors_and_detached_tasks_are_served_above_the_limit() {
             pool.submit(gate.held(1)).detach();
             gate.started().await;
             quiet(&pool, 0).await;
+            drop(untaken);
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
+fn many_awaited_tasks_above_the_limit_cost_no_more_each_than_few() {
+    alone(
+        "many_awaited_tasks_above_the_limit_cost_no_more_each_than_few",
+        LIMIT,
+        async {
+            let pool = builder()
+                .queue_limit(1_000_000)
+                .result_bytes(BUDGET)
+                .start()
+                .await
+                .unwrap();
+            let gate = Gate::new().await;
+            let untaken = fill(&pool, BUDGET).await;
+            let mut held = Vec::new();
+            for _ in 0..PROCESSES * CONCURRENCY {
+                let task = actix::spawn(pool.submit(gate.held(1)));
+                held.push((gate.started().await, task));
+            }
+            let mut handles: Vec<_> = (0..100_000)
+                .map(|index| pool.submit(Double(index)))
+                .collect();
+            let began = Instant::now();
+            poll_fn(|cx| {
+                for handle in &mut handles {
+                    assert!(Pin::new(handle).poll(cx).is_pending());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let took = began.elapsed();
+            eprintln!("awaiting 100000 tasks took {took:?}");
+            // 0.4 s in a debug build; a minute when each was looked for among those before it.
+            assert!(took < Duration::from_secs(4), "{took:?}");
+            for (gate, task) in held {
+                drop(gate);
+                assert_eq!(task.await.unwrap().unwrap().len(), 1);
+            }
+            for (index, handle) in (0..).zip(handles) {
+                assert_eq!(handle.await.unwrap(), index * 2);
+            }
             drop(untaken);
             end(&pool).await;
         },

@@ -15,9 +15,8 @@ impl<P: Clone, R> Ledger<P, R> {
             .tasks
             .get(&id.get())
             .is_some_and(|task| task.flight.is_none())
-            && !self.awaited.contains(&id)
         {
-            self.awaited.push_back(id);
+            self.awaited.insert(id);
         }
     }
 
@@ -29,7 +28,7 @@ impl<P: Clone, R> Ledger<P, R> {
             if let Some(task) = self.tasks.get(&id.get())
                 && awaited(&task.reply)
             {
-                self.awaited.push_back(id);
+                self.awaited.insert(id);
             }
         }
     }
@@ -55,7 +54,7 @@ impl<P: Clone, R> Ledger<P, R> {
                 break;
             };
             if awaited_only {
-                self.awaited.pop_front();
+                self.awaited.pop_first();
                 self.queue.remove(id);
             } else {
                 self.queue.pop_front();
@@ -88,7 +87,7 @@ impl<P: Clone, R> Ledger<P, R> {
     }
 
     fn next_awaited(&mut self) -> Option<TaskId> {
-        while let Some(&id) = self.awaited.front() {
+        while let Some(&id) = self.awaited.first() {
             if self
                 .tasks
                 .get(&id.get())
@@ -96,7 +95,7 @@ impl<P: Clone, R> Ledger<P, R> {
             {
                 return Some(id);
             }
-            self.awaited.pop_front();
+            self.awaited.pop_first();
         }
         None
     }

@@ -11,7 +11,7 @@ mod messages;
 mod place;
 mod settle;
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
 pub(crate) use messages::{
     Cancelled, Dispatch, Finished, Full, Lost, LostTask, NewTask, Quantities, Ticket, Unsettled,
@@ -45,7 +45,7 @@ pub(crate) struct Ledger<P, R> {
     tasks: IdMap<u64, Entry<P, R>>,
     queue: Queue,
     /// Waiting tasks that somebody awaits right now, for the time when results are over their limit.
-    awaited: VecDeque<TaskId>,
+    awaited: BTreeSet<TaskId>,
     places: Vec<Place>,
     bytes: usize,
     max_attempts: u32,
@@ -59,7 +59,7 @@ impl<P: Clone, R> Ledger<P, R> {
             next_id: 1,
             tasks: IdMap::default(),
             queue: Queue::default(),
-            awaited: VecDeque::new(),
+            awaited: BTreeSet::new(),
             places: (0..slots).map(|_| Place::down()).collect(),
             bytes: 0,
             max_attempts,
