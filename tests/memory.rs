@@ -20,8 +20,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    Blob, NoError, Pool, PoolBuilder, Submit, Task, TaskContext, TaskHandle, WorkerSpec,
-    testing::assert_clean, worker_entry,
+    Blob, NoError, Pool, PoolBuilder, Rejected, Submit, Task, TaskContext, TaskError, TaskHandle,
+    WorkerSpec, testing::assert_clean, worker_entry,
 };
 use common::{signal, status_is};
 use measure::{MIB, Peak, alone, footprint, next, setting};
@@ -550,6 +550,74 @@ fn taking_results_lets_waiting_tasks_go() {
         drop((untaken, waiting));
         end(&pool).await;
     });
+}
+
+#[test]
+fn queue_bytes_bound_the_input_of_maps_and_submits() {
+    const QUEUE: usize = 16 * MIB;
+    alone(
+        "queue_bytes_bound_the_input_of_maps_and_submits",
+        LIMIT,
+        async {
+            let pool = builder().queue_bytes(QUEUE).start().await.unwrap();
+            let gate = Gate::new().await;
+            let heavy = |hold| Make {
+                bytes: 1,
+                hold,
+                input: Blob::from(vec![7; MIB]),
+                ..Make::default()
+            };
+            let peak = Peak::new();
+            {
+                let items = (0..200).map(|index| heavy((index == 0).then_some(gate.port)));
+                let mut map = pool.map(items).window(200);
+                let first = {
+                    let mut first = std::pin::pin!(next(&mut map));
+                    let (held, _) = tokio::select! {
+                        _ = &mut first => panic!("it is held"),
+                        started = gate.started() => started,
+                    };
+                    assert!(pool.status().await.bytes <= QUEUE);
+                    drop(held);
+                    first.await
+                };
+                assert_eq!(first.unwrap().unwrap().len(), 1);
+                for _ in 1..200 {
+                    assert_eq!(next(&mut map).await.unwrap().unwrap().len(), 1);
+                    assert!(pool.status().await.bytes <= QUEUE);
+                }
+            }
+            peak.assert_below("input of a map", QUEUE + 8 * MIB);
+            let held: Vec<_> = (0..200)
+                .map(|_| pool.submit(heavy(Some(gate.port))))
+                .collect();
+            let status = pool.status().await;
+            assert!(status.bytes <= QUEUE, "{status:?}");
+            assert!(status.bytes > QUEUE - 2 * MIB, "{status:?}");
+            peak.assert_below("input of submits", QUEUE + 8 * MIB);
+            let mut refused = 0;
+            for mut handle in held {
+                let refusal = tokio::select! {
+                    biased;
+                    result = &mut handle => result.unwrap_err(),
+                    () = std::future::ready(()) => continue,
+                };
+                match refusal {
+                    TaskError::Rejected(Rejected::QueueFull { bytes_limit, .. }) => {
+                        assert_eq!(bytes_limit, QUEUE);
+                        refused += 1;
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+            assert!(refused > 150, "{refused}");
+            status_is(&pool, "the rest ends", |status| {
+                status.slots.iter().all(|slot| slot.in_flight == 0)
+            })
+            .await;
+            end(&pool).await;
+        },
+    );
 }
 
 #[test]

@@ -31,6 +31,9 @@ use crate::{
 /// The most items that are pulled before they are submitted.
 const BATCH: usize = 64;
 
+/// No further item is pulled when those weigh this much: they wait here, beyond what the queue counts, if it is full.
+const BATCH_BYTES: usize = 64 * 1024;
+
 /// A stream of the items of an iterator.
 #[derive(Debug, Clone)]
 pub struct Iter<I>(I);
@@ -284,7 +287,11 @@ where
         let mut batch = 1;
         loop {
             let mut ended = false;
-            while self.pulled.len() < batch && self.outstanding() < self.window {
+            let mut bytes: usize = self.pulled.iter().map(|(task, _)| task.bytes()).sum();
+            while self.pulled.len() < batch
+                && bytes < BATCH_BYTES
+                && self.outstanding() < self.window
+            {
                 let Some(source) = &mut self.source else {
                     ended = true;
                     break;
@@ -293,7 +300,9 @@ where
                     Poll::Ready(Some(item)) => {
                         let reply = Reply::Map(Arc::clone(&self.mapped), self.submitted);
                         self.submitted += 1;
-                        self.pulled.push_back((item.into().into_task(), reply));
+                        let task = item.into().into_task();
+                        bytes += task.bytes();
+                        self.pulled.push_back((task, reply));
                     }
                     Poll::Ready(None) => {
                         self.source = None;

@@ -42,6 +42,13 @@ pub(crate) struct SubmitTask {
     pub(crate) exclusive: bool,
 }
 
+impl SubmitTask {
+    /// Encoded bytes; none if it could not be encoded.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, Payload::len)
+    }
+}
+
 /// What a worker has reported.
 #[derive(Debug)]
 pub(crate) enum Event {
