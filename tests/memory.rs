@@ -20,8 +20,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    Blob, NoError, Pool, PoolBuilder, Rejected, Submit, Task, TaskContext, TaskError, TaskHandle,
-    WorkerSpec, testing::assert_clean, worker_entry,
+    Blob, NoError, Output, Pool, PoolBuilder, Rejected, Stdio, Submit, Task, TaskContext,
+    TaskError, TaskHandle, WorkerSpec, testing::assert_clean, worker_entry,
 };
 use common::{signal, status_is};
 use measure::{MIB, Peak, alone, footprint, next, setting};
@@ -87,7 +87,26 @@ impl Task for Make {
     }
 }
 
-worker_entry!(WorkerSpec::new().task::<Double>().task::<Make>());
+/// Panics with a message of so many bytes.
+#[derive(Serialize, Deserialize)]
+struct Fail(usize);
+
+impl Task for Fail {
+    const NAME: &'static str = "fail";
+    type Output = ();
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<(), NoError> {
+        std::panic::panic_any("x".repeat(self.0));
+    }
+}
+
+worker_entry!(
+    WorkerSpec::new()
+        .task::<Double>()
+        .task::<Make>()
+        .task::<Fail>()
+);
 
 fn mebibyte() -> Make {
     Make {
@@ -286,6 +305,30 @@ fn the_default_budget_of_results_holds() {
     alone("the_default_budget_of_results_holds", LIMIT, async {
         let pool = builder().start().await.unwrap();
         unawaited(pool, 256 * MIB).await;
+    });
+}
+
+#[test]
+fn panics_that_nobody_awaits_are_bounded() {
+    alone("panics_that_nobody_awaits_are_bounded", LIMIT, async {
+        let builder = builder().result_bytes(MIB);
+        let pool = builder
+            .stdio(Stdio::default().stderr(Output::Null))
+            .start()
+            .await
+            .unwrap();
+        let handles: Vec<_> = (0..1000).map(|_| pool.submit(Fail(8000))).collect();
+        quiet(&pool, 0).await;
+        let status = pool.status().await;
+        assert!(status.result_bytes > MIB, "{status:?}");
+        assert!(status.queued > 800, "{status:?}");
+        for handle in handles {
+            let Err(TaskError::Panicked(error)) = handle.await else {
+                panic!("it did not panic");
+            };
+            assert_eq!(error.message().len(), 8000);
+        }
+        end(&pool).await;
     });
 }
 

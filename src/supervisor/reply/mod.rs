@@ -33,7 +33,16 @@ impl Settled {
     fn bytes(&self) -> usize {
         match self {
             Self::Done(payload) | Self::Failed(payload) => payload.len(),
-            _ => 0,
+            Self::Panicked(error) => {
+                let place = error.location().map_or(0, str::len);
+                let trace = error.backtrace().map_or(0, str::len);
+                let sources: usize = error.chain().map(str::len).sum();
+                error.kind().len() + error.message().len() + sources + place + trace
+            }
+            // Shared by the tasks of one worker, but each may have had its own.
+            Self::WorkerLost(report) => report.stderr_tail().len(),
+            Self::Codec(error) => error.type_name().len() + error.message().len(),
+            Self::Cancelled { .. } | Self::Rejected(_) => 0,
         }
     }
 }
