@@ -56,6 +56,20 @@ impl Task for Double {
     }
 }
 
+/// Tells the host that a task has started.
+async fn started(port: u16, pid: u32) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_u32(pid).await.unwrap();
+    stream
+}
+
+/// Tells the host that a task has started, and waits until it closes the connection.
+async fn hold(port: Option<u16>, pid: u32) {
+    if let Some(port) = port {
+        let _ = started(port, pid).await.read_u8().await;
+    }
+}
+
 /// Returns so many bytes, once the host lets it.
 #[derive(Default, Serialize, Deserialize)]
 struct Make {
@@ -74,16 +88,29 @@ impl Task for Make {
     type Error = NoError;
     type State = ();
     async fn run(self, cx: TaskContext<()>) -> Result<Blob, NoError> {
-        if let Some(port) = self.hold {
-            let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            stream.write_u32(cx.worker().pid).await.unwrap();
-            while self.spin {
+        if self.spin {
+            let _stream = started(self.hold.unwrap(), cx.worker().pid).await;
+            loop {
                 std::hint::spin_loop();
             }
-            // Ends when the host closes.
-            let _ = stream.read_u8().await;
         }
+        hold(self.hold, cx.worker().pid).await;
         Ok(Blob::from(vec![7; self.bytes]))
+    }
+}
+
+/// Returns its number, once the host lets it.
+#[derive(Serialize, Deserialize)]
+struct Small(u64, Option<u16>);
+
+impl Task for Small {
+    const NAME: &'static str = "small";
+    type Output = u64;
+    type Error = NoError;
+    type State = ();
+    async fn run(self, cx: TaskContext<()>) -> Result<u64, NoError> {
+        hold(self.1, cx.worker().pid).await;
+        Ok(self.0)
     }
 }
 
@@ -105,6 +132,7 @@ worker_entry!(
     WorkerSpec::new()
         .task::<Double>()
         .task::<Make>()
+        .task::<Small>()
         .task::<Fail>()
 );
 
@@ -272,6 +300,56 @@ fn results_behind_a_slow_first_item_are_bounded() {
             }
             assert!(next(&mut map).await.is_none());
             peak.assert_below("behind a slow first item", BUDGET + IN_FLIGHT + SLACK);
+            end(&pool).await;
+        },
+    );
+}
+
+#[test]
+fn small_results_behind_a_slow_first_item_are_bounded() {
+    const ITEMS: u64 = 2_000_000;
+    alone(
+        "small_results_behind_a_slow_first_item_are_bounded",
+        LIMIT,
+        async {
+            let pool = builder()
+                .concurrency(64)
+                .queue_limit(1024)
+                .result_bytes(BUDGET / 4)
+                .start()
+                .await
+                .unwrap();
+            let gate = Gate::new().await;
+            let peak = Peak::new();
+            let held = std::iter::once(Submit::new(Small(0, Some(gate.port))));
+            let items = held.chain((1..ITEMS).map(|index| Submit::new(Small(index, None))));
+            let mut map = pool.map(items).window(usize::MAX);
+            let first = {
+                let mut first = std::pin::pin!(next(&mut map));
+                let held = tokio::select! {
+                    _ = &mut first => panic!("the first item is held"),
+                    (held, _) = gate.started() => held,
+                };
+                tokio::select! {
+                    _ = &mut first => panic!("the first item is held"),
+                    () = status_is(&pool, "the limit is reached", |status| {
+                        status.result_bytes > BUDGET / 4 && status.in_flight == 1
+                    }) => {}
+                }
+                drop(held);
+                first.await
+            };
+            peak.assert_below("small results", BUDGET / 4 + SLACK);
+            assert_eq!(first.unwrap().unwrap(), 0);
+            for index in 1..100_000 {
+                assert_eq!(next(&mut map).await.unwrap().unwrap(), index);
+            }
+            peak.assert_below("small results", BUDGET / 4 + SLACK);
+            drop(map);
+            status_is(&pool, "the map's rest ends", |status| {
+                status.slots.iter().all(|slot| slot.in_flight == 0)
+            })
+            .await;
             end(&pool).await;
         },
     );

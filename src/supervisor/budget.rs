@@ -10,8 +10,9 @@ use std::sync::{
 
 use crate::supervisor::PoolCore;
 
-/// What a settled result costs beyond its bytes.
-const OVERHEAD: usize = 64;
+/// What a settled result costs beyond its bytes: its slot in a map's tables with the room they keep, and allocations.
+/// 370 bytes were measured for each of many small results behind a slow first one.
+const OVERHEAD: usize = 384;
 
 /// Bytes of results that are settled and not taken.
 #[derive(Debug)]
