@@ -68,7 +68,9 @@ type Outcome = Result<String, TaskError<actix_multiprocess::RemoteError>>;
 /// A caller, until it leaves.
 enum Waiting {
     Handle(actix_multiprocess::TaskHandle<Act>),
+    #[expect(dead_code, reason = "held, and dropped when the caller leaves")]
     Send(Pin<Box<dyn Future<Output = ()>>>),
+    #[expect(dead_code, reason = "held, and dropped when the caller leaves")]
     Map(Pin<Box<dyn Stream<Item = Outcome>>>),
 }
 

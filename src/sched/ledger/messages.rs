@@ -104,7 +104,6 @@ pub(crate) enum Cancelled<R> {
 #[derive(Debug)]
 pub(crate) struct LostTask<R> {
     pub(crate) id: TaskId,
-    pub(crate) name: u16,
     pub(crate) started: Started,
     pub(crate) verdict: Verdict,
     pub(crate) reply: R,

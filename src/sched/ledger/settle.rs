@@ -155,7 +155,6 @@ impl<P: Clone, R> Ledger<P, R> {
             } else if let Some(reply) = self.settle(flight.id) {
                 lost.settled.push(LostTask {
                     id: flight.id,
-                    name: flight.name,
                     started,
                     verdict: if flight.cancelling {
                         Verdict::Cancelled

@@ -1,0 +1,255 @@
+//! Tasks on their way in.
+//!
+//! Belongs here: limits, refusals, and who may submit at all. Does not belong here: where an accepted task goes.
+//! Invariant: every reply that comes in is in the ledger afterwards, or settled, or handed back to its map.
+
+use std::{collections::VecDeque, task::Waker, time::Instant};
+
+use crate::{
+    error::{CodecError, Rejected},
+    observe::{Counts, PoolEvent},
+    sched::{Full, NewTask},
+    supervisor::{
+        Config, PoolCore, WhenFull,
+        core::{Admission, After, State},
+        reply::{Reply, Settled},
+    },
+    task::TaskId,
+    wire::Payload,
+};
+
+/// A task on its way in.
+#[derive(Debug)]
+pub(crate) struct SubmitTask {
+    pub(crate) name: &'static str,
+    pub(crate) payload: Result<Payload, CodecError>,
+    pub(crate) idempotent: bool,
+    pub(crate) exclusive: bool,
+}
+
+impl SubmitTask {
+    /// Encoded bytes; none if it could not be encoded.
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, Payload::len)
+    }
+}
+
+/// Why a task was not taken in.
+enum Refused {
+    Full(Full, (NewTask<Payload, ()>, Reply)),
+    Unavailable(Instant, Reply),
+    Closed(Reply),
+}
+
+impl Refused {
+    fn rejected(self, config: &Config) -> (Reply, Rejected) {
+        match self {
+            Self::Full(full, (_, reply)) => (
+                reply,
+                Rejected::QueueFull {
+                    waiting: full.waiting,
+                    limit: config.queue_limit,
+                    bytes: full.bytes,
+                    bytes_limit: config.queue_bytes,
+                },
+            ),
+            Self::Unavailable(at, reply) => (
+                reply,
+                Rejected::Unavailable {
+                    retry_after: at.saturating_duration_since(Instant::now()),
+                },
+            ),
+            Self::Closed(reply) => (reply, Rejected::Closed),
+        }
+    }
+}
+
+impl PoolCore {
+    /// Takes a task in. Its reply is settled here and now if it cannot be.
+    pub(crate) fn submit(&self, task: SubmitTask, reply: Reply) -> Option<TaskId> {
+        let (task, reply) = match self.admit(task) {
+            Ok(task) => (task, reply),
+            Err(settled) => {
+                self.refuse(reply, settled);
+                return None;
+            }
+        };
+        let limits = (self.config.queue_limit, self.config.queue_bytes);
+        let mut event = None;
+        let verdict = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            let awaited = self.results.is_over() && reply.is_awaited();
+            let mut accepted = Self::accept(state, task, reply, Some(limits));
+            if let Err(Refused::Full(full, task)) = accepted {
+                // Said once until the queue has had room again.
+                if !std::mem::replace(&mut state.full, true) {
+                    event = Some(PoolEvent::QueueFull {
+                        waiting: full.waiting,
+                        bytes: full.bytes,
+                    });
+                }
+                accepted = match self.config.when_full {
+                    WhenFull::Wait => Self::accept(state, task.0, task.1, None),
+                    WhenFull::Reject => Err(Refused::Full(full, task)),
+                };
+            }
+            if let Ok(id) = accepted {
+                if awaited {
+                    state.ledger.expedite(id);
+                }
+                self.assign(state);
+            }
+            accepted
+        };
+        if let Some(event) = event {
+            self.control.emit(event);
+        }
+        match verdict {
+            Ok(id) => Some(id),
+            Err(refused) => {
+                let (reply, rejected) = refused.rejected(&self.config);
+                self.refuse(reply, Settled::Rejected(rejected));
+                None
+            }
+        }
+    }
+
+    /// Takes in what a map has pulled, from the front, as far as there is room; the rest stays, and `waker` is woken
+    /// when there is room for it. With `force` one task is taken in any case.
+    pub(crate) fn submit_pulled(
+        &self,
+        pulled: &mut VecDeque<(SubmitTask, Reply)>,
+        force: bool,
+        waker: &Waker,
+        mut accepted: impl FnMut(Option<TaskId>),
+    ) {
+        let limits = (self.config.queue_limit, self.config.queue_bytes);
+        let mut after = After::default();
+        let mut force = force;
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            while let Some((task, reply)) = pulled.pop_front() {
+                let forced = std::mem::take(&mut force);
+                let over = self.results.is_over() && !forced && state.admission == Admission::Open;
+                let task = match self.admit(task) {
+                    Ok(task) => task,
+                    Err(settled) => {
+                        accepted(None);
+                        after.refuse(reply, settled);
+                        continue;
+                    }
+                };
+                let taken = if over {
+                    Err(Refused::Full(Full::default(), (task, reply)))
+                } else {
+                    Self::accept(state, task, reply, (!forced).then_some(limits))
+                };
+                match taken {
+                    Ok(id) => accepted(Some(id)),
+                    Err(Refused::Full(_, (task, reply))) => {
+                        pulled.push_front((self.readmit(task), reply));
+                        if !state.room.iter().any(|old| old.will_wake(waker)) {
+                            state.room.push(waker.clone());
+                        }
+                        break;
+                    }
+                    Err(refused) => {
+                        let (reply, rejected) = refused.rejected(&self.config);
+                        accepted(None);
+                        after.refuse(reply, Settled::Rejected(rejected));
+                    }
+                }
+            }
+            self.assign(state);
+        }
+        self.finish(after);
+    }
+
+    fn refuse(&self, reply: Reply, settled: Settled) {
+        let mut after = After::default();
+        after.refuse(reply, settled);
+        self.finish(after);
+    }
+
+    /// Checks what does not need the lock.
+    fn admit(&self, task: SubmitTask) -> Result<NewTask<Payload, ()>, Settled> {
+        let Some(name) = self.config.table.index(task.name) else {
+            return Err(Settled::Rejected(Rejected::UnknownTask {
+                name: task.name,
+                near: self.config.table.near(task.name),
+            }));
+        };
+        let payload = task.payload.map_err(Settled::Codec)?;
+        let bytes = payload.len();
+        if bytes > self.config.max_frame_bytes {
+            return Err(Settled::Rejected(Rejected::TooLarge {
+                bytes,
+                limit: self.config.max_frame_bytes,
+            }));
+        }
+        Ok(NewTask {
+            name,
+            payload,
+            bytes,
+            idempotent: task.idempotent,
+            exclusive: task.exclusive,
+            reply: (),
+        })
+    }
+
+    /// The task as it came, for another try.
+    fn readmit(&self, task: NewTask<Payload, ()>) -> SubmitTask {
+        let name = self.config.table.name(task.name);
+        SubmitTask {
+            name,
+            payload: Ok(task.payload),
+            idempotent: task.idempotent,
+            exclusive: task.exclusive,
+        }
+    }
+
+    fn accept(
+        state: &mut State,
+        task: NewTask<Payload, ()>,
+        reply: Reply,
+        limits: Option<(usize, usize)>,
+    ) -> Result<TaskId, Refused> {
+        match state.admission {
+            Admission::Open => {}
+            Admission::Unavailable(at) => return Err(Refused::Unavailable(at, reply)),
+            Admission::Closed => return Err(Refused::Closed(reply)),
+        }
+        match state.ledger.accept(task.with_reply(reply), limits) {
+            Ok(id) => {
+                state.counts.accepted += 1;
+                Ok(id)
+            }
+            Err((full, task)) => Err(Refused::Full(full, task.without_reply())),
+        }
+    }
+
+    /// The circuit opens or closes.
+    pub(crate) fn set_available(&self, unavailable_until: Option<Instant>) {
+        let mut state = self.state.lock();
+        if state.admission != Admission::Closed {
+            state.admission = unavailable_until.map_or(Admission::Open, Admission::Unavailable);
+        }
+    }
+
+    /// Takes no more tasks. Returns how many are left, and the counts so far.
+    pub(crate) fn close(&self) -> (u64, Counts) {
+        let mut state = self.state.lock();
+        state.admission = Admission::Closed;
+        let left = state.counts.accepted - state.counts.settled();
+        let counts = state.counts;
+        let after = After {
+            wake: std::mem::take(&mut state.room),
+            ..After::default()
+        };
+        drop(state);
+        self.finish(after);
+        (left, counts)
+    }
+}

@@ -1,0 +1,111 @@
+//! What passes between the core and the session of one worker.
+//!
+//! Belongs here: waking a session, what it has to tell its worker, and what it asks about tickets.
+//! Does not belong here: what the worker reports.
+
+use std::{sync::atomic::Ordering, task::Waker};
+
+use crate::{
+    sched::{Dispatch, Ticket, Violation},
+    supervisor::{PoolCore, core::Signal},
+    task::Slot,
+    wire::{ControlToWorker, Payload},
+};
+
+/// What a session has to tell its worker.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) tasks: Vec<Dispatch<Payload>>,
+    pub(crate) control: Vec<ControlToWorker>,
+    /// Tickets whose ladder begins.
+    pub(crate) cancels: Vec<Ticket>,
+}
+
+impl Signal {
+    fn raise(&self) {
+        if !self.raised.swap(true, Ordering::AcqRel)
+            && let Some(waker) = &*self.waker.lock()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl PoolCore {
+    /// Wakes the session of a slot, whose waker is this crate's own and may be woken under the lock.
+    pub(super) fn raise(&self, slot: Slot) {
+        if let Some(signal) = self.signals.get(slot.index() as usize) {
+            signal.raise();
+        }
+    }
+
+    /// Makes sure that `waker` is woken when there is something to take. Returns whether there is already.
+    pub(crate) fn watch(&self, slot: Slot, waker: &Waker) -> bool {
+        let Some(signal) = self.signals.get(slot.index() as usize) else {
+            return false;
+        };
+        {
+            let mut current = signal.waker.lock();
+            if !current.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                *current = Some(waker.clone());
+            }
+        }
+        signal.raised.swap(false, Ordering::AcqRel)
+    }
+
+    /// The slot's session has ended. A waker left here would keep its runtime, and that its descriptors, as long as
+    /// anybody holds the pool.
+    pub(crate) fn unwatch(&self, slot: Slot) {
+        if let Some(signal) = self.signals.get(slot.index() as usize) {
+            let waker = signal.waker.lock().take();
+            drop(waker);
+        }
+    }
+
+    /// Takes what a session has to tell its worker.
+    pub(crate) fn take_outgoing(&self, slot: Slot, into: &mut Outgoing) {
+        let mut state = self.state.lock();
+        state.ledger.take_outbox(slot, &mut into.tasks);
+        if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+            into.control.append(&mut lane.control);
+            into.cancels.append(&mut lane.cancels);
+        }
+    }
+
+    /// A worker is ready for tasks.
+    pub(crate) fn up(&self, slot: Slot) {
+        let mut state = self.state.lock();
+        if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+            lane.control.clear();
+            lane.cancels.clear();
+        }
+        state.ledger.up(slot, self.config.concurrency);
+        self.assign(&mut state);
+    }
+
+    /// A worker is not to be sent any more tasks.
+    pub(crate) fn close_slot(&self, slot: Slot) {
+        self.state.lock().ledger.close(slot);
+    }
+
+    /// A worker takes tasks again after all.
+    pub(crate) fn reopen_slot(&self, slot: Slot) {
+        let mut state = self.state.lock();
+        state.ledger.reopen(slot);
+        self.assign(&mut state);
+    }
+
+    /// Whether a result for this ticket is due.
+    pub(crate) fn expects(&self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
+        self.state.lock().ledger.expects(slot, ticket)
+    }
+
+    /// Whether a ticket is still with its worker, and whether all that is with it is being cancelled.
+    pub(crate) fn ending(&self, slot: Slot, ticket: Ticket) -> Option<bool> {
+        self.state.lock().ledger.ending(slot, ticket)
+    }
+
+    pub(crate) fn revocable(&self, slot: Slot) -> Vec<Ticket> {
+        self.state.lock().ledger.revocable(slot)
+    }
+}

@@ -1,0 +1,159 @@
+//! The data plane of a pool: accepted tasks, who has them, and the way back of their outcomes.
+//!
+//! Belongs here: what callers, sessions and actors do to tasks, each under one lock per batch: taking them in
+//! (`intake`), giving them to workers (`assign`), telling sessions (`lanes`), settling them (`settle`).
+//! Does not belong here: decisions about workers' lives (`control`), sockets.
+//! Invariants: replies are settled, and their waiters woken, outside the lock; nothing here needs an actor or a runtime
+//! to be alive.
+
+mod assign;
+mod intake;
+mod lanes;
+mod settle;
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    task::Waker,
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+
+pub(crate) use intake::SubmitTask;
+pub(crate) use lanes::Outgoing;
+pub(crate) use settle::{End, Event};
+
+use crate::{
+    observe::Counts,
+    sched::{Ledger, Ticket},
+    supervisor::{
+        Config,
+        budget::ResultBudget,
+        control::Control,
+        reply::{Reply, Settled},
+    },
+    task::{Fault, FaultPoint, Slot, TaskId},
+    wire::{ControlToWorker, Payload},
+};
+
+/// Whether tasks are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Open,
+    /// The circuit is open; the next attempt is due then.
+    Unavailable(Instant),
+    Closed,
+}
+
+#[derive(Debug)]
+struct Lane {
+    control: Vec<ControlToWorker>,
+    cancels: Vec<Ticket>,
+    done: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger<Payload, Reply>,
+    admission: Admission,
+    counts: Counts,
+    lanes: Vec<Lane>,
+    /// A full queue has been reported and has not had room since.
+    full: bool,
+    /// Maps that wait for room.
+    room: Vec<Waker>,
+}
+
+/// Wakes the session of a slot.
+#[derive(Debug, Default)]
+struct Signal {
+    raised: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// What follows from a change and must not happen under the lock, because it runs code of others.
+#[derive(Debug, Default)]
+struct After {
+    /// Settlements on their way out.
+    deliveries: Vec<(Option<TaskId>, Reply, Settled)>,
+    /// Maps that have room again.
+    wake: Vec<Waker>,
+}
+
+/// The tasks of a pool. Shared by everything that touches one.
+#[derive(Debug)]
+pub(crate) struct PoolCore {
+    pub(crate) config: Config,
+    pub(crate) control: Control,
+    pub(crate) results: Arc<ResultBudget>,
+    pub(crate) fault: Fault,
+    state: Mutex<State>,
+    signals: Vec<Signal>,
+    /// Notified when the last task has settled.
+    pub(crate) idle: tokio::sync::Notify,
+}
+
+impl PoolCore {
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        let slots = config.processes as usize;
+        Arc::new_cyclic(|core| Self {
+            results: Arc::new(ResultBudget::new(config.result_bytes, core.clone())),
+            state: Mutex::new(State {
+                ledger: Ledger::new(slots, config.table.len(), config.max_attempts),
+                admission: Admission::Open,
+                counts: Counts::default(),
+                lanes: (0..slots)
+                    .map(|_| Lane {
+                        control: Vec::new(),
+                        cancels: Vec::new(),
+                        done: 0,
+                    })
+                    .collect(),
+                full: false,
+                room: Vec::new(),
+            }),
+            signals: (0..slots).map(|_| Signal::default()).collect(),
+            control: Control::new(slots, config.rules),
+            fault: Fault::default(),
+            idle: tokio::sync::Notify::new(),
+            config,
+        })
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.lock().ledger.is_empty()
+    }
+
+    /// The numbers for a status.
+    pub(crate) fn numbers(&self) -> Numbers {
+        let state = self.state.lock();
+        let found = state.ledger.quantities();
+        Numbers {
+            queued: found.waiting,
+            in_flight: found.in_flight,
+            bytes: found.bytes,
+            counts: state.counts,
+            slots: (0..)
+                .zip(&state.lanes)
+                .map(|(index, lane)| (state.ledger.in_flight(Slot::new(index)), lane.done))
+                .collect(),
+        }
+    }
+
+    /// Lets a test make this place panic.
+    #[inline]
+    pub(crate) fn fault(&self, point: FaultPoint) {
+        self.fault.hit(point);
+    }
+}
+
+/// Numbers of the data plane at one moment.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) queued: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) bytes: usize,
+    pub(crate) counts: Counts,
+    /// Per slot: in flight, done.
+    pub(crate) slots: Vec<(usize, u64)>,
+}

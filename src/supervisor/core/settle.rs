@@ -1,0 +1,297 @@
+//! Tasks on their way out.
+//!
+//! Belongs here: every reason for which a task settles, and counting it. Does not belong here: what the outcome means to
+//! whoever asked.
+//! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::{
+    error::{Crash, CrashReport, LossCause, Rejected, Started},
+    observe::{Counts, log},
+    sched::{Cancelled, Finished, Ticket, Verdict, Violation},
+    supervisor::{
+        PoolCore,
+        core::{Admission, After, State},
+        reply::{Reply, Settled},
+    },
+    task::{Slot, TaskId},
+    wire::{ControlToWorker, Outcome},
+};
+
+/// What a worker has reported.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Started(Ticket),
+    Quiet(u16, bool),
+    Finished(Ticket, Outcome, Settled),
+    Revoked(Ticket),
+}
+
+/// Why the pool ends what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Stop, or a drain's end: what runs is cancelled.
+    Asked,
+    /// The `System` or the arbiter ended: what runs is lost.
+    Gone,
+}
+
+impl PoolCore {
+    /// Somebody wants a task to end. With `abandon` nobody waits for it any more.
+    pub(crate) fn cancel(&self, id: TaskId, abandon: bool) {
+        let mut after = After::default();
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            match state.ledger.cancel(id, abandon) {
+                Cancelled::Queued(reply) => {
+                    after.settle(state, reply, Settled::Cancelled { started: false });
+                }
+                Cancelled::Flight {
+                    slot,
+                    ticket,
+                    reply,
+                    first,
+                } => {
+                    if first && let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+                        lane.control.push(ControlToWorker::Cancel { ticket });
+                        lane.cancels.push(ticket);
+                        self.raise(slot);
+                    }
+                    if let Some(reply) = reply {
+                        after.settle(state, reply, Settled::Cancelled { started: true });
+                    }
+                }
+                Cancelled::Unknown => return,
+            }
+            if !after.is_empty() {
+                self.freed(state, &mut after);
+            }
+        }
+        self.finish(after);
+    }
+
+    /// Settles a cancelled task whose worker has not ended it within the grace.
+    pub(crate) fn abandon(&self, slot: Slot, ticket: Ticket) {
+        let mut after = After::default();
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            if let Some((_, reply)) = state.ledger.abandon(slot, ticket) {
+                after.settle(state, reply, Settled::Cancelled { started: true });
+                self.freed(state, &mut after);
+            }
+        }
+        self.finish(after);
+    }
+
+    /// Takes note of what a worker has reported, in its order, up to the first thing that no honest worker does.
+    pub(crate) fn apply(&self, slot: Slot, events: &mut Vec<Event>) -> Result<(), Violation> {
+        let mut after = After::default();
+        let mut verdict = Ok(());
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            let mut done = 0;
+            let mut revoked = false;
+            for event in events.drain(..) {
+                let applied = match event {
+                    Event::Started(ticket) => state.ledger.started(slot, ticket).map(|_| ()),
+                    Event::Quiet(name, quiet) => state.ledger.quiet(slot, name, quiet),
+                    Event::Revoked(ticket) => {
+                        revoked = true;
+                        state.ledger.revoked(slot, ticket)
+                    }
+                    Event::Finished(ticket, outcome, settled) => {
+                        state.ledger.finished(slot, ticket).map(|finished| {
+                            done += 1;
+                            if let Finished::Settle(reply) = finished {
+                                let settled = match outcome {
+                                    // The pool's end cancelled it, not its caller.
+                                    Outcome::Cancelled { started: false }
+                                        if state.admission == Admission::Closed =>
+                                    {
+                                        Settled::Rejected(Rejected::Closed)
+                                    }
+                                    _ => settled,
+                                };
+                                after.settle(state, reply, settled);
+                            }
+                        })
+                    }
+                };
+                if let Err(violation) = applied {
+                    verdict = Err(violation);
+                    break;
+                }
+            }
+            if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+                lane.done += done;
+            }
+            if revoked {
+                self.requeued(state);
+            }
+            self.freed(state, &mut after);
+        }
+        self.finish(after);
+        verdict
+    }
+
+    /// A worker has gone. `innocent` says that its tasks did not cause it.
+    ///
+    /// Returns how many tasks were settled and how many went back to the queue.
+    pub(crate) fn lost(&self, slot: Slot, crash: &Arc<Crash>, innocent: bool) -> (usize, usize) {
+        let mut after = After::default();
+        let (settled, requeued) = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            let lost = state.ledger.lost(slot, innocent);
+            let suspects = if innocent { 0 } else { lost.suspects };
+            let settled = lost.settled.len();
+            for task in lost.settled {
+                let outcome = match task.verdict {
+                    Verdict::Cancelled => Settled::Cancelled {
+                        started: task.started != Started::No,
+                    },
+                    Verdict::Lost => Settled::WorkerLost(CrashReport::new(
+                        Arc::clone(crash),
+                        task.started,
+                        suspects,
+                    )),
+                };
+                after.settle_lost(state, task.id, task.reply, outcome);
+            }
+            if lost.requeued > 0 {
+                self.requeued(state);
+            }
+            self.freed(state, &mut after);
+            (settled, lost.requeued)
+        };
+        self.finish(after);
+        (settled, requeued)
+    }
+
+    /// Settles what waits, and tells the workers to cancel what they have.
+    pub(crate) fn cancel_all(&self) {
+        let mut after = After::default();
+        let running = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            for task in state.ledger.take_waiting() {
+                after.settle_lost(
+                    state,
+                    task.id,
+                    task.reply,
+                    Settled::Rejected(Rejected::Closed),
+                );
+            }
+            self.freed(state, &mut after);
+            state.ledger.running()
+        };
+        self.finish(after);
+        for id in running {
+            self.cancel(id, false);
+        }
+    }
+
+    /// Settles everything that is left.
+    pub(crate) fn end(&self, end: End) {
+        let mut after = After::default();
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.admission = Admission::Closed;
+            let mut left = state.ledger.take_waiting();
+            left.extend(state.ledger.take_flights());
+            for task in left {
+                let settled = match (task.started, end) {
+                    (Started::No, _) => Settled::Rejected(Rejected::Closed),
+                    (_, End::Asked) => Settled::Cancelled { started: true },
+                    (started, End::Gone) => Settled::WorkerLost(CrashReport::new(
+                        Arc::new(Crash::pool_gone(task.slot.unwrap_or(Slot::new(0)))),
+                        started,
+                        0,
+                    )),
+                };
+                after.settle_lost(state, task.id, task.reply, settled);
+            }
+            self.freed(state, &mut after);
+        }
+        self.finish(after);
+    }
+
+    /// Does what must not be done under the lock. A reply that panics harms no other.
+    pub(super) fn finish(&self, after: After) {
+        for (id, reply, settled) in after.deliveries {
+            if let Some(id) = id {
+                log(|| tracing::trace!(task = id.get(), "settled with its worker or pool"));
+            }
+            let handed_over =
+                catch_unwind(AssertUnwindSafe(|| reply.settle(settled, &self.results)));
+            if handed_over.is_err() {
+                log(|| tracing::error!("a reply panicked while it was settled"));
+            }
+        }
+        for waker in after.wake {
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
+impl After {
+    /// A reply leaves with its outcome.
+    fn settle(&mut self, state: &mut State, reply: Reply, settled: Settled) {
+        count(&mut state.counts, &settled);
+        self.deliveries.push((None, reply, settled));
+    }
+
+    /// The same for a task that goes with its worker or its pool, which the log is told.
+    fn settle_lost(&mut self, state: &mut State, id: TaskId, reply: Reply, settled: Settled) {
+        count(&mut state.counts, &settled);
+        self.deliveries.push((Some(id), reply, settled));
+    }
+
+    /// A reply leaves that was never accepted.
+    pub(super) fn refuse(&mut self, reply: Reply, settled: Settled) {
+        self.deliveries.push((None, reply, settled));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+}
+
+fn count(counts: &mut Counts, settled: &Settled) {
+    let counter = match settled {
+        Settled::Done(_) => &mut counts.done,
+        Settled::Failed(_) => &mut counts.failed,
+        Settled::Panicked(_) => &mut counts.panicked,
+        Settled::Cancelled { .. } => &mut counts.cancelled,
+        Settled::WorkerLost(_) => &mut counts.lost,
+        Settled::Rejected(_) => &mut counts.rejected,
+        Settled::Codec(_) => &mut counts.codec,
+    };
+    *counter += 1;
+}
+
+impl Crash {
+    /// The end of a task's worker together with its pool.
+    fn pool_gone(slot: Slot) -> Self {
+        Self {
+            slot,
+            generation: 0,
+            pid: None,
+            code: None,
+            signal: None,
+            cause: LossCause::PoolGone,
+            detail: None,
+            rss: None,
+            uptime: std::time::Duration::ZERO,
+            stderr_tail: String::new(),
+        }
+    }
+}
