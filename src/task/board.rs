@@ -4,11 +4,12 @@
 //!
 //! Two threads share a [`Board`]: *control* answers the host even while the *loop* computes.
 //!
-//! Revoke against start. Control: adds the ticket to `revoked` and raises `epoch`, then reads `next_to_start`; if the
-//! ticket is below it, the start may have happened: it takes the ticket out again and says no. Loop: publishes
-//! `next_to_start`, then reads `epoch`; if that changed, it looks into `revoked` under the lock and skips the ticket.
-//! Both orders are sequentially consistent, so at least one of the two sees the other; when both do, control has
-//! withdrawn the request under the lock before the loop can look. Hence a ticket is given back or started, never both.
+//! Revoke against start. Control, under the lock: adds the ticket to `revoked` and counts it in `revocations`, then reads
+//! `next_to_start`; if the ticket is below it, the start may have happened: it takes the ticket out again and says no.
+//! Loop: publishes `next_to_start`, then reads `revocations`; if there are any, it looks into `revoked` under the lock and
+//! skips the ticket. Both orders are sequentially consistent, so at least one of the two sees the other; when both do,
+//! control has withdrawn the request under the lock before the loop can look. Hence a ticket is given back or started,
+//! never both and never neither, however long the loop takes to come to it.
 
 use std::{
     collections::HashSet,
@@ -35,6 +36,8 @@ pub(crate) struct Board {
     epoch: AtomicU64,
     /// No ticket from this one on has started.
     next_to_start: AtomicU64,
+    /// How many tickets are in `revoked`, so that a start need not lock to find out that it is none.
+    revocations: AtomicU64,
     /// The ticket whose poll is under way, 0 for none; tickets count from 1.
     running: AtomicU64,
     /// When that poll began, in microseconds since `base`.
@@ -49,6 +52,7 @@ impl Board {
         Self {
             epoch: AtomicU64::new(0),
             next_to_start: AtomicU64::new(1),
+            revocations: AtomicU64::new(0),
             running: AtomicU64::new(0),
             since: AtomicU64::new(0),
             base,
@@ -95,24 +99,36 @@ impl Board {
 
     /// Control asks for a task back. Returns whether it has it.
     pub(crate) fn revoke(&self, ticket: u64) -> bool {
-        self.ask(|requests| {
-            requests.revoked.insert(ticket);
-            // `ask` raises the epoch only after this closure; raising it here too keeps the order that is explained above.
-            self.epoch.fetch_add(1, Ordering::SeqCst);
-            let given_back = ticket >= self.next_to_start.load(Ordering::SeqCst);
-            if !given_back {
-                requests.revoked.remove(&ticket);
-            }
-            given_back
-        })
+        // The loop need not hear of it: it looks when it comes to the ticket.
+        let mut requests = self.requests.lock();
+        if requests.revoked.insert(ticket) {
+            self.revocations.fetch_add(1, Ordering::SeqCst);
+        }
+        let given_back = ticket >= self.next_to_start.load(Ordering::SeqCst);
+        if !given_back {
+            requests.revoked.remove(&ticket);
+            self.revocations.fetch_sub(1, Ordering::SeqCst);
+        }
+        given_back
     }
 
-    /// The loop is about to start this ticket. Returns whether it may, and clears a request that forbids it.
-    pub(crate) fn start(&self, ticket: u64, seen: u64) -> bool {
+    /// The loop comes to this ticket. Returns whether it may go on with it; if not, it was given back and is forgotten.
+    ///
+    /// Before the host can hear of a start: what was announced must not be given back.
+    pub(crate) fn start(&self, ticket: u64) -> bool {
         // The maximum, because a large task whose parts came late starts after higher tickets.
         self.next_to_start.fetch_max(ticket + 1, Ordering::SeqCst);
-        self.epoch.load(Ordering::SeqCst) == seen
-            || self.requests(|requests| !requests.revoked.remove(&ticket))
+        if self.revocations.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        let mut requests = self.requests.lock();
+        let given_back = requests.revoked.remove(&ticket);
+        if given_back {
+            self.revocations.fetch_sub(1, Ordering::SeqCst);
+            // It may have been cancelled afterwards; the host has settled it without us.
+            requests.cancelled.remove(&ticket);
+        }
+        !given_back
     }
 
     /// Whether this ticket is being cancelled. Cheap as long as nothing is.

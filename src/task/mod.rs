@@ -4,6 +4,8 @@
 //! Invariant: nothing here knows an actor, a socket or a process.
 
 mod board;
+#[cfg(test)]
+mod board_tests;
 mod context;
 mod failure;
 mod fault;

@@ -21,6 +21,8 @@ mod executor;
 mod outbox;
 mod program;
 mod session;
+#[cfg(all(test, feature = "test-util"))]
+mod session_tests;
 #[cfg(unix)]
 mod stdin;
 

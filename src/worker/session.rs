@@ -382,6 +382,11 @@ impl Session {
                 return true;
             };
             let (ticket, loud) = (task.ticket, self.executor.is_loud(task.name));
+            // Once, and first of all: of a task that was given back the host must hear nothing more.
+            if self.announced.is_none() && !self.board.start(ticket) {
+                self.queue.pop_front();
+                continue;
+            }
             if self.board.epoch() != 0
                 && self
                     .board
@@ -406,9 +411,7 @@ impl Session {
             let Some(task) = self.queue.pop_front() else {
                 return true;
             };
-            if self.board.start(ticket, self.seen) {
-                self.executor.start(task, announced);
-            }
+            self.executor.start(task, announced);
             if began.elapsed() > TURN {
                 return false;
             }
