@@ -97,13 +97,14 @@ impl Board {
         }
     }
 
-    /// Control asks for a task back. Returns whether it has it.
+    /// Control asks for a task back. Returns whether it has it now; if it was asked before, the answer to that stands.
     pub(crate) fn revoke(&self, ticket: u64) -> bool {
         // The loop need not hear of it: it looks when it comes to the ticket.
         let mut requests = self.requests.lock();
-        if requests.revoked.insert(ticket) {
-            self.revocations.fetch_add(1, Ordering::SeqCst);
+        if !requests.revoked.insert(ticket) {
+            return false;
         }
+        self.revocations.fetch_add(1, Ordering::SeqCst);
         let given_back = ticket >= self.next_to_start.load(Ordering::SeqCst);
         if !given_back {
             requests.revoked.remove(&ticket);

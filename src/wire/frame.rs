@@ -100,7 +100,7 @@ pub(crate) enum ControlFromWorker {
     },
     Revoked {
         ticket: u64,
-        /// Whether it is back; otherwise it has started or ended.
+        /// Whether it is back now; otherwise it has started or ended, or was given back before.
         given_back: bool,
     },
     /// The worker caught a signal that is the host's to act on.
