@@ -381,7 +381,7 @@ impl Running<'_> {
                 whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
             {
                 let settled = settled(&outcome, payload)?;
-                self.events.push(Event::Finished(ticket, outcome, settled));
+                self.events.push(Event::Finished(ticket, settled));
             }
         }
         self.apply()?;
@@ -652,6 +652,9 @@ fn violation(violation: Violation) -> String {
             format!("a report of ticket {ticket}, which had ended")
         }
         Violation::StartedTwice(ticket) => format!("a second start of ticket {ticket}"),
+        Violation::GivenBackStarted(ticket) => {
+            format!("ticket {ticket} given back, which had started")
+        }
         Violation::UnknownName(name) => format!("a task name {name}, which there is not"),
     }
 }

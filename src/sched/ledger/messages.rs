@@ -71,6 +71,7 @@ pub(crate) enum Violation {
     UnsentTicket(Ticket),
     SettledTicket(Ticket),
     StartedTwice(Ticket),
+    GivenBackStarted(Ticket),
     UnknownName(u16),
 }
 

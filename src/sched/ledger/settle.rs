@@ -23,15 +23,7 @@ impl<P: Clone, R> Ledger<P, R> {
         ticket: Ticket,
     ) -> Result<Finished<R>, Violation> {
         self.expects(slot, ticket)?;
-        let place = self
-            .places
-            .get_mut(slot.index() as usize)
-            .ok_or(Violation::UnsentTicket(ticket))?;
-        let flight = place
-            .flights
-            .remove(&ticket)
-            .ok_or(Violation::SettledTicket(ticket))?;
-        place.credits.give_back();
+        let flight = self.landed(slot, ticket)?;
         if flight.abandoned {
             return Ok(Finished::Abandoned);
         }
@@ -39,6 +31,19 @@ impl<P: Clone, R> Ledger<P, R> {
             Some(reply) => Ok(Finished::Settle(reply)),
             None => Ok(Finished::Abandoned),
         }
+    }
+
+    /// A worker does not have a task any more: its credit comes back.
+    fn landed(&mut self, slot: Slot, ticket: Ticket) -> Result<Flight, Violation> {
+        let place = self
+            .place_mut(slot)
+            .ok_or(Violation::UnsentTicket(ticket))?;
+        let flight = place
+            .flights
+            .remove(&ticket)
+            .ok_or(Violation::SettledTicket(ticket))?;
+        place.credits.give_back();
+        Ok(flight)
     }
 
     /// Removes a task and hands out its reply: the one way in which a reply leaves for good.
@@ -93,23 +98,23 @@ impl<P: Clone, R> Ledger<P, R> {
         self.settle(id).map(|reply| (id, reply))
     }
 
-    /// The worker gave a task back that it had not started: it goes to the front of the queue, no attempt spent.
-    pub(crate) fn revoked(&mut self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
+    /// The worker gave a task back that it had not started: it goes to the front of the queue, no attempt spent. Returns
+    /// its reply if it had been cancelled instead: settled as not started.
+    pub(crate) fn revoked(&mut self, slot: Slot, ticket: Ticket) -> Result<Option<R>, Violation> {
         self.expects(slot, ticket)?;
-        let place = self
-            .places
-            .get_mut(slot.index() as usize)
-            .ok_or(Violation::UnsentTicket(ticket))?;
-        let flight = place
-            .flights
-            .remove(&ticket)
-            .ok_or(Violation::SettledTicket(ticket))?;
-        place.credits.give_back();
+        if Self::flight_mut(&mut self.places, slot, ticket)?.started {
+            // It could be polled a second time elsewhere.
+            return Err(Violation::GivenBackStarted(ticket));
+        }
+        let flight = self.landed(slot, ticket)?;
+        if flight.cancelling {
+            return Ok(self.settle(flight.id));
+        }
         if let Some(task) = self.tasks.get_mut(&flight.id.get()) {
             task.flight = None;
             self.queue.requeue(flight.id);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The worker of this slot has gone. `innocent` spares the attempts of its tasks: they did not cause it.

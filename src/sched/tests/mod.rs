@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod a_task_given_back_runs_elsewhere_or_settles;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 
 use crate::{

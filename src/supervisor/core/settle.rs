@@ -19,7 +19,7 @@ use crate::{
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
-    wire::{ControlToWorker, Outcome},
+    wire::ControlToWorker,
 };
 
 /// What a worker has reported.
@@ -27,7 +27,7 @@ use crate::{
 pub(crate) enum Event {
     Started(Ticket),
     Quiet(u16, bool),
-    Finished(Ticket, Outcome, Settled),
+    Finished(Ticket, Settled),
     Revoked(Ticket),
 }
 
@@ -100,33 +100,46 @@ impl PoolCore {
             let mut revoked = false;
             for event in events.drain(..) {
                 let applied = match event {
-                    Event::Started(ticket) => state.ledger.started(slot, ticket).map(|_| ()),
-                    Event::Quiet(name, quiet) => state.ledger.quiet(slot, name, quiet),
+                    Event::Started(ticket) => state.ledger.started(slot, ticket).map(|_| None),
+                    Event::Quiet(name, quiet) => {
+                        state.ledger.quiet(slot, name, quiet).map(|()| None)
+                    }
                     Event::Revoked(ticket) => {
                         revoked = true;
-                        state.ledger.revoked(slot, ticket)
+                        let settled = Settled::Cancelled { started: false };
+                        state
+                            .ledger
+                            .revoked(slot, ticket)
+                            .map(|reply| reply.map(|reply| (reply, settled)))
                     }
-                    Event::Finished(ticket, outcome, settled) => {
+                    Event::Finished(ticket, settled) => {
                         state.ledger.finished(slot, ticket).map(|finished| {
                             done += 1;
-                            if let Finished::Settle(reply) = finished {
-                                let settled = match outcome {
-                                    // The pool's end cancelled it, not its caller.
-                                    Outcome::Cancelled { started: false }
-                                        if state.admission == Admission::Closed =>
-                                    {
-                                        Settled::Rejected(Rejected::Closed)
-                                    }
-                                    _ => settled,
-                                };
-                                after.settle(state, reply, settled);
+                            match finished {
+                                Finished::Settle(reply) => Some((reply, settled)),
+                                Finished::Abandoned => None,
                             }
                         })
                     }
                 };
-                if let Err(violation) = applied {
-                    verdict = Err(violation);
-                    break;
+                match applied {
+                    Ok(None) => {}
+                    Ok(Some((reply, settled))) => {
+                        let settled = match settled {
+                            // The pool's end cancelled it, not its caller.
+                            Settled::Cancelled { started: false }
+                                if state.admission == Admission::Closed =>
+                            {
+                                Settled::Rejected(Rejected::Closed)
+                            }
+                            settled => settled,
+                        };
+                        after.settle(state, reply, settled);
+                    }
+                    Err(violation) => {
+                        verdict = Err(violation);
+                        break;
+                    }
                 }
             }
             if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
