@@ -450,10 +450,26 @@ impl Prepared {
 
 impl<A> std::fmt::Debug for PoolBuilder<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Every knob, so that a log line shows what a pool was started with; arguments may be large or secret.
         f.debug_struct("PoolBuilder")
             .field("workers", &self.workers)
             .field("processes", &self.processes)
             .field("concurrency", &self.concurrency)
-            .finish_non_exhaustive()
+            .field("queue_limit", &self.queue_limit)
+            .field("queue_bytes", &self.queue_bytes)
+            .field("result_bytes", &self.result_bytes)
+            .field("when_full", &self.when_full)
+            .field("restart", &self.restart)
+            .field("max_attempts", &self.max_attempts)
+            .field("start_timeout", &self.start_timeout)
+            .field("max_frame_bytes", &self.max_frame_bytes)
+            .field("cancel_grace", &self.cancel_grace)
+            .field("grace", &self.grace)
+            .field("stdio", &self.stdio)
+            .field("socket_dir", &self.socket_dir)
+            .field("wait_all", &self.wait_all)
+            .field("own_arbiter", &self.own_arbiter)
+            .field("has_init_args", &self.args.is_some())
+            .finish()
     }
 }
