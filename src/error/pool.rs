@@ -38,7 +38,7 @@ pub enum ConfigError {
         /// The most it may be, with its unit.
         most: String,
     },
-    /// Two settings cannot hold together.
+    /// Settings, registrations or the way the program was started cannot hold together.
     Contradiction {
         /// Which, why, and what to change.
         message: String,
@@ -65,9 +65,7 @@ impl fmt::Display for ConfigError {
             Self::TooLarge { knob, value, most } => {
                 write!(f, "`{knob}` is {value}; set it to at most {most}")
             }
-            Self::Contradiction { message } => {
-                write!(f, "two settings contradict each other: {message}")
-            }
+            Self::Contradiction { message } => f.write_str(message),
             Self::Unsupported { knob, platform } => write!(
                 f,
                 "`{knob}` is not supported on {platform}; leave it out there"

@@ -53,7 +53,7 @@ fn bad_settings_name_the_knob_and_the_way_out() {
         ConfigError::Contradiction {
             message: "`memory_soft` is over `memory_hard`; lower it".to_owned(),
         },
-        "two settings contradict each other: `memory_soft` is over `memory_hard`; lower it",
+        "`memory_soft` is over `memory_hard`; lower it",
     );
     check_config(
         ConfigError::Unsupported {
