@@ -34,33 +34,49 @@ impl ResultBudget {
     }
 
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.used.load(Ordering::SeqCst)
     }
 
     /// Whether only tasks that somebody awaits may be sent.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn judge(&self) -> bool {
+        if self.is_over() {
+            self.used() > self.low()
+        } else {
+            self.used() > self.limit
+        }
+    }
+
+    /// Where the gate opens again: a sixteenth below the limit, because every closing looks through the whole queue,
+    /// which the bytes in between have to pay for.
+    fn low(&self) -> usize {
+        self.limit - self.limit / 16
     }
 
     /// Under the core's lock: decides anew, and returns whether it is over.
-    ///
-    /// It opens again a sixteenth below the limit: every closing looks through the whole queue, which the bytes in
-    /// between have to pay for.
     pub(crate) fn decide(&self) -> bool {
-        let used = self.used();
-        let over = if self.is_over() {
-            used > self.limit - self.limit / 16
-        } else {
-            used > self.limit
-        };
-        self.over.store(over, Ordering::Release);
-        over
+        self.decide_while(|| {})
+    }
+
+    fn decide_while(&self, mut meanwhile: impl FnMut()) -> bool {
+        loop {
+            let over = self.judge();
+            meanwhile();
+            self.over.store(over, Ordering::SeqCst);
+            // Who crossed a limit just before the store has seen the old state, and called nobody for it.
+            if self.judge() == over {
+                return over;
+            }
+        }
     }
 
     /// Counts a result until the lease is dropped.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Lease {
         let bytes = bytes + OVERHEAD;
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let used = self.used.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if used > self.limit
             && !self.is_over()
             && let Some(core) = self.core.upgrade()
@@ -84,12 +100,40 @@ pub(crate) struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let budget = &self.budget;
-        let used = budget.used.fetch_sub(self.bytes, Ordering::Relaxed) - self.bytes;
+        let used = budget.used.fetch_sub(self.bytes, Ordering::SeqCst) - self.bytes;
         if budget.is_over()
-            && used <= budget.limit - budget.limit / 16
+            && used <= budget.low()
             && let Some(core) = budget.core.upgrade()
         {
             core.regate();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_taken_while_the_gate_closes_open_it_again() {
+        let budget = Arc::new(ResultBudget::new(10_000, Weak::new()));
+        let mut lease = Some(budget.charge(20_000));
+        assert!(!budget.decide_while(|| drop(lease.take())));
+        assert!(!budget.is_over());
+    }
+
+    #[test]
+    fn results_settled_while_the_gate_opens_close_it_again() {
+        let budget = Arc::new(ResultBudget::new(10_000, Weak::new()));
+        let lease = budget.charge(20_000);
+        assert!(budget.decide());
+        drop(lease);
+        let mut lease = None;
+        assert!(budget.decide_while(|| {
+            lease.get_or_insert_with(|| budget.charge(20_000));
+        }));
+        assert!(budget.is_over());
+        drop(lease);
+        assert!(!budget.decide());
     }
 }
