@@ -1,6 +1,16 @@
 //! A supervised pool of worker processes for actix.
 
-// The crate's own tests of promises to outsiders use it as an outsider would.
+// Here and not in the manifest, because tests, examples and benchmarks may panic: that is how they fail.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
 mod error;
 mod ipc;
 mod observe;

@@ -1,11 +1,5 @@
 //! Every way in which a task can end × every place in which it can be × every way in which its caller can leave.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 

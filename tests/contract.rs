@@ -1,12 +1,6 @@
 //! Every public name, method and default, used as a crate outside would use it: this stops compiling, or fails, when a
 //! release would break its users. `tests/tidy.rs` sees to it that nothing public is missing here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    dead_code,
-    reason = "a test, most of which need only compile"
-)]
+#![allow(dead_code, reason = "a test, most of which need only compile")]
 
 use std::{
     error::Error,
@@ -696,7 +690,7 @@ fn builder_has_the_defaults_of_its_docs() {
 
 fn start(builder: PoolBuilder) -> StartError {
     let started = actix::System::new().block_on(builder.start());
-    started.err().expect("it must not start")
+    started.expect_err("it must not start")
 }
 
 #[track_caller]

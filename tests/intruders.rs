@@ -4,13 +4,6 @@
 //! socket is there. Strangers of the worker's own process come from that hook, because any other process is refused for
 //! its pid before its bytes are looked at.
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod common_hostile;
 

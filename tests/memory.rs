@@ -2,12 +2,6 @@
 //!
 //! `ACTIX_MP_MEMORY_ITEMS=20000000` in a release build is the long form of the endless map.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 mod measure;

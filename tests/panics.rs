@@ -1,11 +1,5 @@
 //! A panic on the host's side costs what it touched and nothing else.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 

@@ -1,11 +1,5 @@
 //! What a worker does before its first task and after its last, and where a pool can live.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 

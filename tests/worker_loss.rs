@@ -1,11 +1,5 @@
 //! What the loss of a worker costs, and what it does not.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 

@@ -1,7 +1,5 @@
 //! The texts and limits of `CodecError`.
 
-#![allow(clippy::unwrap_used)]
-
 use super::{CodecError, CodecSide, CodecStep, CodecValue, cut};
 
 fn error(message: impl Into<String>) -> CodecError {

@@ -3,8 +3,6 @@
 //! By hand, by two threads that meet on each of many tickets, and by all orders in which the steps of the two sides can
 //! come; of those steps each is shown to be needed where it is.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,

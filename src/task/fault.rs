@@ -32,8 +32,7 @@ impl Fault {
             if *next == Some(point) {
                 *next = None;
                 drop(next);
-                #[expect(clippy::panic, reason = "the fault that the test asked for")]
-                std::panic::panic_any(format!("injected at {point:?}"));
+                std::panic::resume_unwind(Box::new(format!("injected at {point:?}")));
             }
         }
         #[cfg(not(feature = "test-util"))]

@@ -1,7 +1,5 @@
 //! A task that was given back is none of this worker's any more: it neither runs nor is heard of.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::{
     future::poll_fn,
     rc::Rc,

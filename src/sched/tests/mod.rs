@@ -3,13 +3,6 @@
 //! Belongs here: short sequences with a name. Does not belong here: random ones, which are the model's.
 //! Invariant: each test can fail, and none needs another.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
 mod a_task_given_back_runs_elsewhere_or_settles;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 

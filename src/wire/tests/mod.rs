@@ -3,13 +3,6 @@
 //! Belongs here: one file per promise. Does not belong here: frames and sockets.
 //! Invariant: each test can fail, and none needs another.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
-
 mod blobs_travel_uncopied;
 mod debug_builds_check_types_where_they_are_encoded;
 mod hostile_bytes_fail_cleanly;
