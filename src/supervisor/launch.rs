@@ -140,8 +140,8 @@ fn spawn(mut command: Command, config: &[u8]) -> io::Result<Launched> {
     let stdout = child.stdout.take().map(pipe).transpose()?;
     let stderr = child.stderr.take().map(pipe).transpose()?;
     Ok(Launched {
-        stdout: stdout.map(|pipe| Relay::new(pipe, tokio::io::stdout())),
-        stderr: stderr.map(|pipe| Relay::new(pipe, tokio::io::stderr())),
+        stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
+        stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
         process: Box::new(OsProcess::new(child)?),
         streams: None,
     })
@@ -176,11 +176,11 @@ fn spawn(command: Command, config: &[u8]) -> io::Result<Launched> {
         stdout: child
             .stdout
             .take()
-            .map(|pipe| Relay::new(pipe, tokio::io::stdout())),
+            .map(|pipe| Relay::new(pipe, io::stdout())),
         stderr: child
             .stderr
             .take()
-            .map(|pipe| Relay::new(pipe, tokio::io::stderr())),
+            .map(|pipe| Relay::new(pipe, io::stderr())),
         process: Box::new(OsProcess::new(child)?),
         streams: None,
     })

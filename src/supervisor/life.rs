@@ -38,7 +38,7 @@ use crate::{
     wire::{Place, StartConfig, TOKEN_BYTES},
 };
 
-/// How long what a dead worker wrote to its streams is waited for.
+/// How long what a dead worker wrote to its streams is waited for, and then for the host's to take it.
 const READ_OUT: Duration = Duration::from_millis(20);
 
 /// What a life needs.
@@ -130,6 +130,20 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
         // Dead already, but for what hangs in the kernel and what panicked.
         let exited = poll_fn(|cx| launched.process.poll_exit(cx));
         let _ = tokio::time::timeout(Duration::from_secs(1), exited).await;
+        // Who ends the host next may still want to read it; whoever does not read is not waited for.
+        let written = poll_fn(|cx| {
+            let relays = [&launched.stdout, &launched.stderr];
+            if relays
+                .into_iter()
+                .flatten()
+                .all(|relay| relay.poll_written(cx).is_ready())
+            {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let _ = tokio::time::timeout(READ_OUT, written).await;
     }
     guard.disarmed = true;
     let after = if core.control.is_ending() {

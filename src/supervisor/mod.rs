@@ -27,6 +27,7 @@ pub(crate) mod relay;
 pub(crate) mod reply;
 mod session;
 mod shutdown;
+mod spout;
 
 pub(crate) use self::core::{PoolCore, SubmitTask};
 pub use actor::PoolSupervisor;
