@@ -12,7 +12,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -139,6 +139,21 @@ impl Host {
             match said {
                 Some((said, rest)) if said == word => return rest.to_owned(),
                 _ => {}
+            }
+        }
+    }
+
+    /// Waits until nobody can say anything more, and returns all that was said.
+    #[track_caller]
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let until = Instant::now() + WATCHDOG;
+        let mut all = Vec::new();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => all.push(line),
+                Err(RecvTimeoutError::Disconnected) => return all,
+                Err(RecvTimeoutError::Timeout) => panic!("the host hangs after {all:?}"),
             }
         }
     }
