@@ -107,6 +107,15 @@ impl RestartPolicy {
         }
     }
 
+    /// A worker ended because somebody asked it to, or for a task's sake: that counts for nothing.
+    ///
+    /// Not for the circuit's probe, which nothing but the pool's end ends on purpose.
+    pub(crate) fn ended(&mut self, slot: Slot) {
+        if let Some(history) = self.slots.get_mut(slot.index() as usize) {
+            history.ready = false;
+        }
+    }
+
     /// A worker ended without having been asked to.
     pub(crate) fn exited(&mut self, slot: Slot, now: Instant) -> Decision {
         let delay = {
@@ -155,6 +164,12 @@ impl RestartPolicy {
             }
             None => Decision::Restart(delay),
         }
+    }
+
+    /// How many exits are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.exits.len()
     }
 
     /// Takes note that a slot waits for the circuit to close.

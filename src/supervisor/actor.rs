@@ -173,6 +173,9 @@ impl PoolSupervisor {
 
     fn worker_ended(&mut self, ended: &WorkerEnded) {
         let slot = ended.slot;
+        if matches!(ended.ended, LifeEnded::Asked | LifeEnded::Sacrificed) {
+            self.core.control.ended(slot);
+        }
         if self.shutdown.is_some() && self.core.control.phase() != PoolState::Draining
             || ended.ended == LifeEnded::Asked
         {

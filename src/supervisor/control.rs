@@ -159,6 +159,11 @@ impl Control {
         self.inner.lock().policy.settled(slot);
     }
 
+    /// A ready worker ended because it was asked to, or for a task's sake.
+    pub(crate) fn ended(&self, slot: Slot) {
+        self.inner.lock().policy.ended(slot);
+    }
+
     /// A worker ended without having been asked to.
     pub(crate) fn exited(&self, slot: Slot, now: Instant) -> Decision {
         let mut inner = self.inner.lock();

@@ -9,5 +9,6 @@
 
 mod queue;
 mod random;
+mod restart;
 
 use random::Run;

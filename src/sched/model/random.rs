@@ -75,9 +75,19 @@ impl<E: fmt::Debug> Run<E> {
         self.done < self.events
     }
 
+    /// Whether everything should have happened that can.
+    pub(crate) fn is_long(&self) -> bool {
+        self.done >= 100_000
+    }
+
     /// Takes note of an event that is about to be done.
     pub(crate) fn note(&mut self, event: E) {
-        self.done += 1;
+        self.note_many(event, 1);
+    }
+
+    /// Takes note of one that counts for several.
+    pub(crate) fn note_many(&mut self, event: E, count: usize) {
+        self.done += count as u64;
         if self.last.len() == 40 {
             self.last.pop_front();
         }

@@ -1,0 +1,216 @@
+//! The restart policy, asked by slots that start, serve, crash and are ended on purpose at random times.
+
+use std::time::{Duration, Instant};
+
+use super::Run;
+use crate::{
+    sched::{Decision, RestartPolicy, RestartRules},
+    task::Slot,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Starts when this time has come, if it may.
+    Due(Instant),
+    /// `held` says that the circuit was open when it began.
+    Starting {
+        held: bool,
+    },
+    Ready,
+    Parked,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Passes(Duration),
+    Begins(usize),
+    Ready(usize),
+    Settled(usize),
+    Crashes(usize),
+    /// Ended because somebody asked for it, or for a task's sake.
+    Ended(usize),
+}
+
+/// The reference: all exits ever, and a list of slots.
+struct Slots {
+    policy: RestartPolicy,
+    rules: RestartRules,
+    now: Instant,
+    phases: Vec<Phase>,
+    in_a_row: Vec<u32>,
+    exits: Vec<Instant>,
+    /// The slot that probes while the circuit is open, and when its attempt is due.
+    open: Option<(usize, Instant)>,
+    opened: usize,
+}
+
+impl Slots {
+    fn new(run: &mut Run<Event>, now: Instant) -> Self {
+        let random = &mut run.random;
+        let slots = random.between(1, 6);
+        let budget = random.between(0, 8);
+        let min = Duration::from_millis(random.between(1, 200) as u64);
+        let rules = RestartRules {
+            budget: random.odds(9, 10).then(|| u32::try_from(budget).unwrap()),
+            period: Duration::from_millis(random.between(1, 20_000) as u64),
+            backoff_min: min,
+            backoff_max: min * u32::try_from(random.between(1, 300)).unwrap(),
+        };
+        Self {
+            policy: RestartPolicy::new(rules, slots),
+            rules,
+            now,
+            phases: vec![Phase::Due(now); slots],
+            in_a_row: vec![0; slots],
+            exits: Vec::new(),
+            open: None,
+            opened: 0,
+        }
+    }
+
+    fn event(&self, run: &mut Run<Event>, crashing: usize) -> Event {
+        let random = &mut run.random;
+        if random.odds(1, 5) {
+            return Event::Passes(Duration::from_millis(random.below(2000) as u64));
+        }
+        let slot = random.below(self.phases.len());
+        match self.phases[slot] {
+            Phase::Due(at) if at <= self.now => Event::Begins(slot),
+            Phase::Due(at) => Event::Passes(at - self.now),
+            Phase::Starting { .. } if random.odds(crashing, 10) => Event::Crashes(slot),
+            Phase::Starting { .. } => Event::Ready(slot),
+            Phase::Ready => match random.below(20) {
+                0..=1 => Event::Ended(slot),
+                kind if kind < 2 + crashing => Event::Crashes(slot),
+                _ => Event::Settled(slot),
+            },
+            Phase::Parked => Event::Passes(Duration::ZERO),
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        let name = |slot| Slot::new(u32::try_from(slot).unwrap());
+        match event {
+            Event::Passes(time) => self.now += time,
+            Event::Begins(slot) => {
+                let may = self.open.is_none_or(|(prober, _)| prober == slot);
+                assert_eq!(self.policy.may_start(name(slot)), may);
+                self.phases[slot] = if may {
+                    Phase::Starting {
+                        held: self.open.is_some(),
+                    }
+                } else {
+                    Phase::Parked
+                };
+            }
+            Event::Ready(slot) => {
+                self.phases[slot] = Phase::Ready;
+                let back = self.policy.ready(name(slot));
+                let expected = self.open.take().map(|_| {
+                    self.exits.clear();
+                    let mut parked = Vec::new();
+                    for (index, phase) in self.phases.iter_mut().enumerate() {
+                        if *phase == Phase::Parked {
+                            *phase = Phase::Due(self.now);
+                            parked.push(name(index));
+                        }
+                        if let Phase::Starting { held } = phase {
+                            *held = false;
+                        }
+                    }
+                    parked
+                });
+                assert_eq!(back, expected, "every parked slot comes back, once");
+            }
+            Event::Settled(slot) => {
+                self.in_a_row[slot] = 0;
+                self.policy.settled(name(slot));
+            }
+            Event::Ended(slot) => {
+                self.phases[slot] = Phase::Due(self.now);
+                self.policy.ended(name(slot));
+            }
+            Event::Crashes(slot) => self.crash(slot, name(slot)),
+        }
+    }
+
+    fn crash(&mut self, slot: usize, name: Slot) {
+        self.in_a_row[slot] += 1;
+        self.exits.push(self.now);
+        let decision = self.policy.exited(name, self.now);
+        let (min, max) = (self.rules.backoff_min, self.rules.backoff_max);
+        let mut delay = match self.in_a_row[slot] {
+            1 => Duration::ZERO,
+            _ => min,
+        };
+        for _ in 2..self.in_a_row[slot] {
+            delay = (delay * 2).min(max);
+        }
+        let recent = |at: &&Instant| self.now - **at <= self.rules.period;
+        let recent = self.exits.iter().filter(recent).count();
+        let spent = self
+            .rules
+            .budget
+            .is_some_and(|budget| recent > budget as usize);
+        self.phases[slot] = Phase::Parked;
+        let ready = self.phases.contains(&Phase::Ready);
+        let expected = match self.open {
+            Some((prober, _)) if prober == slot => Decision::Restart(delay.max(min)),
+            Some(_) => Decision::Wait,
+            None if spent && !ready => Decision::Open(delay.max(min)),
+            None => Decision::Restart(delay),
+        };
+        assert_eq!(decision, expected);
+        if let Decision::Restart(delay) | Decision::Open(delay) = decision {
+            let due = self.now + delay;
+            self.phases[slot] = Phase::Due(due);
+            if self.open.is_some() || matches!(decision, Decision::Open(_)) {
+                self.opened += usize::from(self.open.is_none());
+                self.open = Some((slot, due));
+            }
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.policy.retry_at(), self.open.map(|(_, due)| due));
+        let held = Phase::Starting { held: true };
+        let starting = self.phases.iter().filter(|phase| **phase == held).count();
+        assert!(
+            starting <= 1,
+            "{starting} slots start while the circuit is open"
+        );
+        if self.open.is_some() {
+            assert!(
+                !self.phases.contains(&Phase::Ready),
+                "open beside a ready worker"
+            );
+        } else {
+            assert!(
+                !self.phases.contains(&Phase::Parked),
+                "nobody wakes a parked slot"
+            );
+        }
+        let bound = self.rules.budget.map_or(0, |budget| budget as usize + 1);
+        assert!(self.policy.remembered() <= bound);
+    }
+}
+
+#[test]
+fn restarts_follow_the_rules_whatever_the_slots_do() {
+    let mut run = Run::new();
+    let mut now = Instant::now();
+    let mut opened = 0;
+    while run.goes_on() {
+        let crashing = run.random.between(0, 10);
+        let mut slots = Slots::new(&mut run, now);
+        for _ in 0..run.random.between(10, 1000) {
+            let event = slots.event(&mut run, crashing);
+            run.note(event);
+            slots.apply(event);
+            slots.check();
+        }
+        now = slots.now;
+        opened += slots.opened;
+    }
+    assert!(opened > 0, "no circuit opened: these events test nothing");
+}
