@@ -355,10 +355,9 @@ impl Handler<PoolEvent> for Watcher {
             PoolEvent::IntruderRefused { reason } => {
                 let _: String = reason;
             }
-            PoolEvent::Closed { reason } => match reason {
-                CloseReason::Drain | CloseReason::Stop | CloseReason::Gone => {}
-                _ => {}
-            },
+            PoolEvent::Closed {
+                reason: CloseReason::Drain | CloseReason::Stop | CloseReason::Gone,
+            } => {}
             _ => {}
         }
     }
