@@ -5,10 +5,19 @@
 //! Invariant: a failure prints the seed that brings it back.
 //!
 //! `ACTIX_MP_MODEL_EVENTS` sets the number of events of each test, 100 000 by default; a release build does ten million
-//! in less than a minute. `ACTIX_MP_MODEL_SEED` repeats a run, which otherwise has a seed of its own each time.
+//! in ten seconds or so. `ACTIX_MP_MODEL_SEED` repeats a run, which otherwise has a seed of its own each time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod ledger;
 mod queue;
 mod random;
+mod reference;
 mod restart;
 
 use random::Run;

@@ -73,6 +73,10 @@ impl Slots {
         if random.odds(1, 5) {
             return Event::Passes(Duration::from_millis(random.below(2000) as u64));
         }
+        if random.odds(1, 50) {
+            // To the very end of what the budget looks back at.
+            return Event::Passes(self.rules.period);
+        }
         let slot = random.below(self.phases.len());
         match self.phases[slot] {
             Phase::Due(at) if at <= self.now => Event::Begins(slot),

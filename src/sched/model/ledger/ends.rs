@@ -1,0 +1,154 @@
+//! How tasks end other than by their worker's report, and that the end has come to all of them.
+
+use super::pool::{Pool, slot};
+use crate::{
+    error::Started,
+    sched::{Cancelled, Ticket, Verdict, ledger::Unsettled, model::reference::Loss},
+    task::TaskId,
+};
+
+impl Pool {
+    pub(super) fn cancel(&mut self, id: u64, abandon: bool) -> &'static str {
+        let found = self.ledger.cancel(TaskId::new(id), abandon);
+        let Some(task) = self.reference.task(id).cloned() else {
+            assert!(matches!(found, Cancelled::Unknown), "{found:?}");
+            return "cancelled, unknown";
+        };
+        let flight = task.flight.filter(|(index, ticket)| {
+            // What was not handed out for writing is as good as waiting.
+            *ticket <= self.reference.workers[*index].written
+        });
+        match (found, flight) {
+            (Cancelled::Queued(token), None) => {
+                self.settled(id, &token);
+                if let Some((index, _)) = task.flight {
+                    let flights = &mut self.reference.workers[index].flights;
+                    flights.retain(|flight| flight.id != id);
+                }
+                self.reference.settle(id);
+                match task.flight {
+                    Some(_) => "cancelled in the outbox",
+                    None => "cancelled in the queue",
+                }
+            }
+            (
+                Cancelled::Flight {
+                    slot,
+                    ticket,
+                    reply,
+                    first,
+                },
+                Some((index, expected)),
+            ) => {
+                assert_eq!((slot.index() as usize, ticket), (index, expected));
+                let flights = &mut self.reference.workers[index].flights;
+                let flight = flights.iter_mut().find(|flight| flight.id == id).unwrap();
+                assert_eq!(first, !flight.cancelling);
+                flight.cancelling = true;
+                assert_eq!(reply.is_some(), abandon);
+                if let Some(token) = reply {
+                    flight.abandoned = true;
+                    self.settled(id, &token);
+                    self.reference.settle(id);
+                }
+                if first {
+                    "cancelled in flight"
+                } else {
+                    "cancelled again"
+                }
+            }
+            (found, _) => panic!("{found:?} of {task:?}"),
+        }
+    }
+
+    pub(super) fn abandon(&mut self, index: usize, ticket: Ticket) -> &'static str {
+        let found = self.ledger.abandon(slot(index), ticket);
+        let flights = &mut self.reference.workers[index].flights;
+        let flight = flights
+            .iter_mut()
+            .find(|flight| flight.ticket == ticket && !flight.abandoned);
+        match (found, flight) {
+            (Some((id, token)), Some(flight)) => {
+                assert_eq!(id.get(), flight.id);
+                flight.abandoned = true;
+                self.settled(id.get(), &token);
+                self.reference.settle(id.get());
+                "abandoned"
+            }
+            (None, None) => "nothing abandoned",
+            (found, flight) => panic!("{found:?} of {flight:?}"),
+        }
+    }
+
+    pub(super) fn lost(&mut self, index: usize, innocent: bool) -> &'static str {
+        let before = self.reference.workers[index].clone();
+        let lost = self.ledger.lost(slot(index), innocent);
+        let (losses, requeued, suspects) = self.reference.lost(index, innocent);
+        assert_eq!(lost.requeued, requeued);
+        assert_eq!(lost.suspects as usize, suspects);
+        let mut found: Vec<Loss> = Vec::new();
+        for task in lost.settled {
+            self.settled(task.id.get(), &task.reply);
+            found.push(Loss {
+                id: task.id.get(),
+                started: task.started,
+                cancelled: task.verdict == Verdict::Cancelled,
+            });
+        }
+        found.sort_unstable_by_key(|loss| loss.id);
+        assert_eq!(found, losses);
+        for flight in before.flights {
+            let maybe = flight.started
+                || flight.ticket <= before.written && before.quiet.contains(&flight.name);
+            self.may_have_run[usize::try_from(flight.id).unwrap()] |= maybe;
+        }
+        match (losses.is_empty(), requeued, innocent) {
+            (true, 0, _) => "nothing lost",
+            (true, _, true) => "requeued, innocent",
+            (true, _, false) => "requeued",
+            (false, 0, _) => "lost",
+            (false, ..) => "lost and requeued",
+        }
+    }
+
+    pub(super) fn take_waiting(&mut self) -> &'static str {
+        let taken = self.ledger.take_waiting();
+        let ids: Vec<u64> = taken.iter().map(|task| task.id.get()).collect();
+        assert_eq!(ids, self.reference.waiting());
+        for Unsettled {
+            id,
+            slot,
+            started,
+            reply,
+        } in taken
+        {
+            assert_eq!((slot, started), (None, Started::No));
+            self.settled(id.get(), &reply);
+            self.reference.settle(id.get());
+        }
+        "waiting taken"
+    }
+
+    pub(super) fn take_flights(&mut self) -> &'static str {
+        let taken = self.ledger.take_flights();
+        let mut found: Vec<(u64, usize, Started)> = Vec::new();
+        for task in taken {
+            self.settled(task.id.get(), &task.reply);
+            let index = task.slot.unwrap().index() as usize;
+            found.push((task.id.get(), index, task.started));
+        }
+        found.sort_unstable_by_key(|(id, ..)| *id);
+        assert_eq!(found, self.reference.take_flights());
+        "flights taken"
+    }
+
+    /// Ends the pool: whatever was accepted has settled now.
+    pub(super) fn end(mut self) {
+        self.take_waiting();
+        self.take_flights();
+        assert!(self.ledger.is_empty());
+        assert_eq!(self.ledger.quantities().bytes, 0);
+        let unsettled = self.outcomes.iter().position(|outcomes| *outcomes != 1);
+        assert_eq!(unsettled, None, "a submission without its one outcome");
+    }
+}

@@ -1,0 +1,82 @@
+//! What may happen next.
+
+use super::pool::Pool;
+use crate::sched::{Ticket, model::Run};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Event {
+    Submit {
+        name: u16,
+        bytes: usize,
+        idempotent: bool,
+        exclusive: bool,
+        limited: bool,
+    },
+    Gate(bool),
+    Assign,
+    Expedite(u64),
+    ExpediteEvery(u64),
+    Write(usize),
+    Started(usize, Ticket),
+    Quiet(usize, u16, bool),
+    Finished(usize, Ticket),
+    Revoked(usize, Ticket),
+    Cancel(u64, bool),
+    Abandon(usize, Ticket),
+    Lost(usize, bool),
+    Up(usize, u32),
+    Close(usize),
+    Reopen(usize),
+    TakeWaiting,
+    TakeFlights,
+}
+
+impl Pool {
+    /// Something that may happen now; reports of workers that lie are among it.
+    pub(super) fn event(&self, run: &mut Run<Event>) -> Event {
+        let random = &mut run.random;
+        let workers = &self.reference.workers;
+        let slot = random.below(workers.len());
+        let worker = &workers[slot];
+        let tickets: Vec<Ticket> = worker.flights.iter().map(|flight| flight.ticket).collect();
+        let wild = 1 + usize::try_from(worker.issued).unwrap();
+        let ticket = match random.pick(&tickets) {
+            Some(ticket) if random.odds(9, 10) => ticket,
+            _ => random.below(wild + 2) as Ticket,
+        };
+        let ids: Vec<u64> = self.reference.tasks.iter().map(|task| task.id).collect();
+        let id = match random.pick(&ids) {
+            Some(id) if random.odds(9, 10) => id,
+            _ => random.below(self.tokens.len() + 1) as u64,
+        };
+        let name = u16::try_from(random.below(usize::from(self.reference.names) + 1)).unwrap();
+        match random.below(200) {
+            0..=49 => Event::Submit {
+                name: name % self.reference.names,
+                bytes: random.below(40) * random.below(4),
+                idempotent: random.odds(1, 2),
+                exclusive: random.odds(1, 12),
+                limited: random.odds(9, 10),
+            },
+            50..=51 => Event::Gate(random.odds(1, 3)),
+            52..=79 => Event::Assign,
+            80..=85 => Event::Expedite(id),
+            86..=87 => Event::ExpediteEvery(random.between(1, 3) as u64),
+            88..=109 => Event::Write(slot),
+            110..=129 => Event::Started(slot, ticket),
+            130..=135 => Event::Quiet(slot, name, random.odds(2, 3)),
+            136..=165 => Event::Finished(slot, ticket),
+            166..=172 => Event::Revoked(slot, ticket),
+            173..=182 => Event::Cancel(id, random.odds(1, 2)),
+            // The ladder knows only of tickets that were written.
+            183..=186 if ticket <= worker.written => Event::Abandon(slot, ticket),
+            187..=190 => Event::Lost(slot, random.odds(1, 3)),
+            191 => Event::Close(slot),
+            192..=193 if worker.alive => Event::Reopen(slot),
+            _ if !worker.alive => Event::Up(slot, u32::try_from(random.between(1, 8)).unwrap()),
+            _ if random.odds(1, 400) => Event::TakeWaiting,
+            _ if random.odds(1, 400) => Event::TakeFlights,
+            _ => Event::Assign,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The table of tasks against its reference, under everything that callers, workers, honest or not, and the pool do.
+
+mod ends;
+mod events;
+mod pool;
+
+use std::collections::BTreeMap;
+
+use pool::{Pool, slot};
+
+use crate::sched::{Ledger, NewTask, model::Run};
+
+/// What must have happened in a run of any length.
+const EVERYTHING: [&str; 33] = [
+    "a name there is not",
+    "abandoned",
+    "accepted",
+    "another attempt written",
+    "assigned",
+    "awaited ones assigned",
+    "cancelled again",
+    "cancelled in flight",
+    "cancelled in the outbox",
+    "cancelled in the queue",
+    "cancelled, unknown",
+    "closed",
+    "ended before",
+    "finished",
+    "finished, abandoned",
+    "flights taken",
+    "given back when started",
+    "lost",
+    "lost and requeued",
+    "not sent",
+    "nothing assigned",
+    "nothing lost",
+    "quiet",
+    "refused",
+    "reopened",
+    "requeued",
+    "requeued, innocent",
+    "revoked",
+    "revoked, cancelled",
+    "started",
+    "started twice",
+    "up",
+    "waiting taken",
+];
+
+#[test]
+fn every_accepted_task_settles_exactly_once_and_as_the_reference_has_it() {
+    let mut run = Run::new();
+    let mut seen = BTreeMap::<&str, u64>::new();
+    while run.goes_on() {
+        let mut pool = Pool::new(&mut run);
+        for _ in 0..run.random.between(10, 2000) {
+            let event = pool.event(&mut run);
+            run.note(event);
+            *seen.entry(pool.apply(event)).or_default() += 1;
+            pool.check(&mut run);
+        }
+        pool.end();
+    }
+    if run.is_long() {
+        for what in EVERYTHING {
+            // Events that never come by somewhere test nothing there.
+            assert!(seen.contains_key(what), "{what} never happened: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn idle_equal_workers_are_filled_breadth_first() {
+    let mut run: Run<(usize, u32, usize)> = Run::new();
+    while run.goes_on() {
+        let (workers, credits) = (run.random.between(1, 9), run.random.between(1, 20));
+        let credits = u32::try_from(credits).unwrap();
+        let tasks = run.random.between(1, 200);
+        run.note_many((workers, credits, tasks), tasks);
+        let loads = loads(workers, credits, tasks);
+        let (least, most) = (loads.iter().min(), loads.iter().max());
+        assert!(most.unwrap() - least.unwrap() <= 1, "{loads:?}");
+        let sent: usize = loads.iter().sum();
+        assert_eq!(sent, tasks.min(workers * credits as usize));
+    }
+}
+
+#[test]
+fn sixteen_tasks_on_two_idle_workers_are_eight_and_eight() {
+    assert_eq!(loads(2, 16, 16), [8, 8]);
+}
+
+/// What idle workers get of so many tasks.
+fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
+    let mut ledger = Ledger::new(workers, 1, 1);
+    for index in 0..workers {
+        ledger.up(slot(index), credits);
+    }
+    for reply in 0..tasks {
+        let task = NewTask {
+            name: 0,
+            payload: 0_u64,
+            bytes: 0,
+            idempotent: false,
+            exclusive: false,
+            reply,
+        };
+        ledger.accept(task, None).unwrap();
+    }
+    ledger.assign(false, |_| {});
+    (0..workers)
+        .map(|index| ledger.in_flight(slot(index)))
+        .collect()
+}
