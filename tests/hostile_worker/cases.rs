@@ -1,0 +1,535 @@
+//! What the hostile worker does wrong, and what its host has to make of it.
+
+use std::{io::Write, thread::sleep, time::Duration};
+
+use crate::{
+    host::{self, Stage, Story},
+    hostile::{HELD, Hostile, connect},
+    wire::{ControlFromWorker, Outcome, StartConfig, WorkerFrame, frame, hello},
+};
+
+/// What the hostile worker does wrong, by when.
+#[derive(Clone, Copy)]
+pub(crate) enum Wrong {
+    /// Between its two connections.
+    Connecting(fn(&StartConfig)),
+    /// Instead of its offer.
+    Offering(fn(&mut Hostile)),
+    /// Instead of getting ready.
+    Ready(fn(&mut Hostile)),
+    /// With [`HELD`] tasks that it holds.
+    Serving(fn(&mut Hostile)),
+}
+
+/// What its host has to make of it.
+#[derive(Clone, Copy)]
+pub(crate) enum Right {
+    /// Goes on with a worker that connects, after it has refused a connection for this reason.
+    Refuses(&'static str),
+    /// Starts another, for this reason.
+    StartsAnother(&'static str),
+    /// Ends it for this reason; so many of the tasks that it held have their result.
+    Ends(&'static str, usize),
+    /// Something else.
+    Else(fn(Stage) -> Story),
+}
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// For the host to lose its patience.
+    pub(crate) waits: bool,
+    pub(crate) wrong: Wrong,
+    pub(crate) right: Right,
+}
+
+pub(crate) fn named(name: &str) -> Option<Case> {
+    all().into_iter().find(|case| case.name == name)
+}
+
+use Right::{Else, Ends, Refuses, StartsAnother};
+use Wrong::{Connecting, Offering, Ready, Serving};
+
+/// More than a frame may have.
+const TOO_LONG: [u8; 4] = [0xFF; 4];
+
+/// The limit of a value in these pools, and somewhat less.
+const MOST: u64 = 900 * 1024;
+
+/// A control frame.
+fn said(frame_: &ControlFromWorker) -> Vec<u8> {
+    frame(frame_, &[])
+}
+
+fn pong(running: Option<(u64, u64)>) -> Vec<u8> {
+    said(&ControlFromWorker::Pong { nonce: 1, running })
+}
+
+/// A third connection.
+fn intrude(config: &StartConfig, words: &[u8]) {
+    let mut third = connect(&config.place);
+    third.write_all(words).expect("a host that listens");
+    // Open as long as this process lives.
+    std::mem::forget(third);
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    let case = |name, wrong, right| Case {
+        name,
+        waits: false,
+        wrong,
+        right,
+    };
+    let mut cases = vec![
+        case(
+            "used_token",
+            Connecting(|config| intrude(config, &hello(1, &config.token))),
+            Refuses("used before"),
+        ),
+        case(
+            "token_with_one_wrong_bit",
+            Connecting(|config| {
+                let mut token = config.token;
+                token[31] ^= 1;
+                intrude(config, &hello(0, &token));
+            }),
+            Refuses("token is wrong"),
+        ),
+        case(
+            "offer_of_4_gib",
+            Offering(|it| it.raw(&TOO_LONG)),
+            StartsAnother("a frame of 4294967295 bytes"),
+        ),
+        case(
+            "offer_of_garbage",
+            Offering(|it| it.raw(&[8, 0, 0, 0, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5, 0xA5])),
+            StartsAnother("unreadable frame"),
+        ),
+        case(
+            "ready_before_the_offer",
+            Offering(|it| it.say(&WorkerFrame::Ready)),
+            StartsAnother("not an offer"),
+        ),
+        case(
+            "offer_of_another_process",
+            Offering(|it| {
+                it.offer.pid += 1;
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+            }),
+            StartsAnother("instead of worker"),
+        ),
+        case(
+            "offer_in_another_protocol",
+            Offering(|it| {
+                it.offer.protocol = 999;
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+            }),
+            StartsAnother("999"),
+        ),
+        case(
+            "offer_without_tasks",
+            Offering(|it| {
+                it.offer.tasks.clear();
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+            }),
+            StartsAnother("echo"),
+        ),
+        case(
+            "offer_of_too_many_tasks",
+            Offering(|it| {
+                let own = std::mem::take(&mut it.offer.tasks);
+                it.offer.tasks = vec![(String::new(), 0); 250_000];
+                it.offer.tasks.extend(own);
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+            }),
+            StartsAnother("task"),
+        ),
+        case(
+            "offers_without_end",
+            Offering(|it| {
+                let offer = WorkerFrame::Offer(it.offer.clone());
+                it.flood(&offer);
+            }),
+            StartsAnother("neither got ready nor failed"),
+        ),
+        case(
+            "unreadable_failure",
+            Offering(|it| {
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+                it.say_with(&WorkerFrame::Failed { init_args: None }, &[0xFF; 64]);
+            }),
+            StartsAnother("unreadable"),
+        ),
+        case(
+            "no_offer",
+            Offering(|_| {}),
+            Else(host::has_a_time_limit_on_starts),
+        ),
+        case(
+            "result_for_an_unknown_ticket",
+            Serving(|it| it.tell(u64::MAX, Outcome::Done, &[0])),
+            Ends("not sent", 0),
+        ),
+        case(
+            "result_for_ticket_0",
+            Serving(|it| it.tell(0, Outcome::Done, &[0])),
+            Ends("not sent", 0),
+        ),
+        case(
+            "result_for_an_unsent_ticket",
+            Serving(|it| it.tell(it.last + 1, Outcome::Done, &[0])),
+            Ends("not sent", 0),
+        ),
+        case(
+            // Its neighbour has had twenty more tasks than it.
+            "result_for_a_ticket_of_the_other_worker",
+            Serving(|it| it.tell(it.last + 10, Outcome::Done, &[0])),
+            Ends("not sent", 0),
+        ),
+        case(
+            "result_for_a_settled_ticket",
+            Serving(|it| {
+                it.settle(1);
+                it.settle(1);
+            }),
+            Ends("had ended", 1),
+        ),
+        case(
+            "result_for_a_ticket_settled_long_ago",
+            Serving(|it| it.tell(1, Outcome::Done, &[0])),
+            Ends("had ended", 0),
+        ),
+        case(
+            "start_of_an_unsent_ticket",
+            Serving(|it| {
+                let ticket = it.last + 1;
+                it.say(&WorkerFrame::Started { ticket });
+            }),
+            Ends("not sent", 0),
+        ),
+        case(
+            "start_of_a_started_ticket",
+            Serving(|it| {
+                let ticket = it.held[0].ticket;
+                it.say(&WorkerFrame::Started { ticket });
+            }),
+            Ends("second start", 0),
+        ),
+        case(
+            "frame_of_4_gib",
+            Serving(|it| it.raw(&[TOO_LONG.as_slice(), &[0; 4096]].concat())),
+            Ends("a frame of 4294967295 bytes", 0),
+        ),
+        case(
+            "empty_frame",
+            Serving(|it| it.raw(&[0; 4])),
+            Ends("unreadable frame", 0),
+        ),
+        case(
+            "garbage",
+            Serving(|it| it.raw(&[0xA5; 4096])),
+            Ends("a frame of 2779096485 bytes", 0),
+        ),
+        case(
+            "garbage_in_a_frame",
+            Serving(|it| it.raw(&[&[64, 0, 0, 0][..], &[0xA5; 64]].concat())),
+            Ends("unreadable frame", 0),
+        ),
+        case(
+            "offer_when_serving",
+            Serving(|it| it.say(&WorkerFrame::Offer(it.offer.clone()))),
+            Ends("not due", 0),
+        ),
+        case(
+            "item_that_nobody_asked_for",
+            Serving(|it| {
+                let ticket = it.held[0].ticket;
+                it.say(&WorkerFrame::Item { ticket });
+            }),
+            Ends("not due", 0),
+        ),
+        case(
+            "progress_that_nobody_asked_for",
+            Serving(|it| {
+                it.say(&WorkerFrame::Progress {
+                    ticket: it.held[0].ticket,
+                    done: 1,
+                    total: 2,
+                });
+            }),
+            Ends("not due", 0),
+        ),
+        case(
+            "value_of_2_60_bytes",
+            Serving(|it| it.announce(1, 1 << 60)),
+            Ends("TooLarge", 0),
+        ),
+        case(
+            "value_of_2_64_bytes",
+            Serving(|it| it.announce(1, u64::MAX)),
+            Ends("TooLarge", 0),
+        ),
+        case(
+            "values_announced_and_never_sent",
+            Serving(|it| {
+                for index in 0..HELD {
+                    it.announce(index, MOST);
+                }
+                it.flood(&WorkerFrame::Quiet {
+                    name: 0,
+                    quiet: true,
+                });
+            }),
+            Ends("flood", 0),
+        ),
+        case(
+            "values_sent_up_to_the_last_byte",
+            Serving(|it| {
+                for index in 0..HELD {
+                    it.announce(index, MOST);
+                }
+                for held in 0..HELD {
+                    let ticket = it.held[held].ticket;
+                    it.say_with(&WorkerFrame::Part { ticket }, &[0; 256 * 1024]);
+                    it.say_with(&WorkerFrame::Part { ticket }, &[0; 256 * 1024]);
+                    it.say_with(&WorkerFrame::Part { ticket }, &[0; 256 * 1024]);
+                    it.say_with(&WorkerFrame::Part { ticket }, &[0; 132 * 1024 - 1]);
+                }
+                it.flood(&WorkerFrame::Quiet {
+                    name: 0,
+                    quiet: true,
+                });
+            }),
+            Ends("flood", 0),
+        ),
+        case(
+            "value_announced_twice",
+            Serving(|it| {
+                it.announce(1, MOST);
+                it.announce(1, MOST);
+            }),
+            Ends("Overrun", 0),
+        ),
+        case(
+            "value_longer_than_announced",
+            Serving(|it| {
+                it.announce(1, 10);
+                let ticket = it.held[1].ticket;
+                it.say_with(&WorkerFrame::Part { ticket }, &[0; 11]);
+            }),
+            Ends("Overrun", 0),
+        ),
+        case(
+            "parts_without_bytes",
+            Serving(|it| {
+                it.announce(1, 10);
+                let ticket = it.held[1].ticket;
+                it.flood(&WorkerFrame::Part { ticket });
+            }),
+            Ends("Overrun", 0),
+        ),
+        case(
+            "parts_of_unannounced_values",
+            Serving(|it| {
+                for held in 0..HELD {
+                    let ticket = it.held[held].ticket;
+                    it.say_with(&WorkerFrame::Part { ticket }, &[0; 200 * 1024]);
+                }
+            }),
+            Ends("Unannounced", 0),
+        ),
+        case(
+            "attachments_longer_than_the_value",
+            Serving(|it| attach(it, vec![10])),
+            Ends("Lengths", 0),
+        ),
+        case(
+            "attachments_of_32_gib",
+            Serving(|it| attach(it, vec![u32::MAX; 8])),
+            Ends("Lengths", 0),
+        ),
+        case(
+            "a_hundred_thousand_empty_attachments",
+            Serving(|it| attach(it, vec![0; 100_000])),
+            Ends("Lengths", 0),
+        ),
+        case(
+            "unreadable_panic",
+            Serving(|it| it.tell(it.held[1].ticket, Outcome::Panicked, &[0xFF; 64])),
+            Ends("unreadable panic", 0),
+        ),
+        case(
+            "panic_with_half_a_million_sources",
+            Serving(|it| {
+                // Kind, message, the number of the sources, each an empty text, and the end is missing.
+                let mut panic = vec![0, 0, 0xA0, 0xC2, 0x1E];
+                panic.resize(500_000, 0);
+                it.tell(it.held[1].ticket, Outcome::Panicked, &panic);
+            }),
+            Ends("unreadable panic", 0),
+        ),
+        case(
+            "unreadable_codec_error",
+            Serving(|it| it.tell(it.held[1].ticket, Outcome::Codec, &[0xFF; 64])),
+            Ends("unreadable error", 0),
+        ),
+        case(
+            "flood_of_quiet",
+            Serving(|it| {
+                it.flood(&WorkerFrame::Quiet {
+                    name: 0,
+                    quiet: true,
+                });
+            }),
+            Ends("flood", 0),
+        ),
+        case(
+            "flood_of_starts",
+            Serving(|it| {
+                let ticket = it.held[0].ticket;
+                it.flood_at_once(&frame(&WorkerFrame::Started { ticket }, &[]));
+            }),
+            Else(host::ends_it_after_a_flood_of_starts),
+        ),
+        case(
+            "flood_of_signals",
+            Serving(|it| {
+                let signalled = said(&ControlFromWorker::Signalled { signal: 15 });
+                it.control(&signalled.repeat(10_000), 1_000);
+            }),
+            Ends("reports of signals", 0),
+        ),
+        case(
+            "flood_of_pongs",
+            Serving(|it| it.control(&pong(None).repeat(10_000), 1_000)),
+            Ends("answers to what was not asked", 0),
+        ),
+        case(
+            "task_given_back_unasked",
+            Serving(|it| {
+                let revoked = ControlFromWorker::Revoked {
+                    ticket: it.held[1].ticket,
+                    given_back: true,
+                };
+                it.control(&said(&revoked), 1);
+            }),
+            Ends("answers to what was not asked", 0),
+        ),
+        case(
+            "garbage_on_control",
+            Serving(|it| it.control(&[0xA5; 64], 1)),
+            Ends("a control frame of 2779096485 bytes", 0),
+        ),
+        case(
+            "garbage_in_a_control_frame",
+            Serving(|it| it.control(&[4, 0, 0, 0, 0xA5, 0xA5, 0xA5, 0xA5], 1)),
+            Ends("unreadable control frame", 0),
+        ),
+        case(
+            "closes_its_data_connection",
+            Serving(|it| {
+                let _ = it.data.shutdown(std::net::Shutdown::Both);
+                it.stay();
+            }),
+            Ends("closed its data connection", 0),
+        ),
+        case(
+            "closes_its_control_connection",
+            Serving(|it| {
+                it.control = None;
+                for index in 0..HELD {
+                    it.settle(index);
+                }
+            }),
+            Else(host::goes_on_without_control),
+        ),
+        case(
+            "output_without_a_bottom",
+            Serving(|_| {}),
+            Else(host::refuses_deep_outputs),
+        ),
+        case(
+            "output_of_2_60_units",
+            Serving(|_| {}),
+            Else(host::refuses_long_outputs),
+        ),
+        case(
+            "never_reads_what_is_cancelled",
+            Ready(|it| it.say(&WorkerFrame::Ready)),
+            Else(host::kills_it_for_its_cancelled_tasks),
+        ),
+        case(
+            "never_reads_and_is_stopped",
+            Ready(|it| it.say(&WorkerFrame::Ready)),
+            Else(host::kills_it_when_the_pool_stops),
+        ),
+        case(
+            "flood_of_output",
+            Serving(|it| {
+                for index in 0..HELD {
+                    it.settle(index);
+                }
+                std::thread::spawn(|| {
+                    let line = [b'x'; 64 * 1024];
+                    while std::io::stderr().write_all(&line).is_ok() {}
+                });
+            }),
+            Else(host::goes_on_with_a_flood_of_output),
+        ),
+    ];
+    let waits = |name, wrong, right| Case {
+        name,
+        waits: true,
+        wrong,
+        right,
+    };
+    cases.extend([
+        waits(
+            "half_a_frame",
+            Serving(|it| {
+                it.raw(&[100, 0, 0, 0, 3, 1]);
+                it.stay();
+            }),
+            Ends("not complete", 0),
+        ),
+        waits(
+            "half_a_prefix",
+            Serving(|it| {
+                it.raw(&[100, 0]);
+                it.stay();
+            }),
+            Ends("not complete", 0),
+        ),
+        waits(
+            "one_byte_a_second",
+            Serving(|it| {
+                let header = WorkerFrame::Result {
+                    ticket: it.held[1].ticket,
+                    outcome: Outcome::Done,
+                    attachments: Vec::new(),
+                    rest: 0,
+                };
+                for byte in frame(&header, &[0; 40]) {
+                    it.raw(&[byte]);
+                    sleep(Duration::from_secs(1));
+                }
+            }),
+            Ends("not complete", 0),
+        ),
+    ]);
+    cases
+}
+
+/// Three letters, different for every number below 26 to the power of 4.
+fn letters(number: u32) -> [u8; 4] {
+    [0, 1, 2, 3].map(|place| b'a' + u8::try_from(number / 26_u32.pow(place) % 26).unwrap_or(0))
+}
+
+fn attach(it: &mut Hostile, attachments: Vec<u32>) {
+    let header = WorkerFrame::Result {
+        ticket: it.held[1].ticket,
+        outcome: Outcome::Done,
+        attachments,
+        rest: 0,
+    };
+    it.say_with(&header, &[0]);
+}
