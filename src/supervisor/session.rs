@@ -126,6 +126,10 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         armed: None,
         session,
     };
+    // What came in the same breath as Ready is in the reader already: no further bytes may come to announce it.
+    if let Err(violation) = running.digest() {
+        running.violated(violation);
+    }
     std::future::poll_fn(|cx| running.poll(cx)).await
 }
 
@@ -309,17 +313,23 @@ impl Running<'_> {
                 Poll::Ready(Ok(bytes)) => {
                     self.session.reader.filled(bytes);
                     total += bytes;
-                    let frames = self.parse()?;
-                    if !self.session.reader.is_partial() {
-                        self.partial_since = None;
-                    } else if frames > 0 || self.partial_since.is_none() {
-                        // Bytes that complete no frame buy it no time.
-                        self.partial_since = Some(Instant::now());
-                    }
+                    self.digest()?;
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Applies what was read, and takes note of whether a frame is incomplete.
+    fn digest(&mut self) -> Result<(), String> {
+        let frames = self.parse()?;
+        if !self.session.reader.is_partial() {
+            self.partial_since = None;
+        } else if frames > 0 || self.partial_since.is_none() {
+            // Bytes that complete no frame buy it no time.
+            self.partial_since = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Takes the whole frames out of the buffer. Returns how many there were.

@@ -165,6 +165,15 @@ pub(crate) fn all() -> Vec<Case> {
             Else(host::has_a_time_limit_on_starts),
         ),
         case(
+            "garbage_with_ready",
+            Ready(|it| {
+                it.wait_for_go();
+                let both = [frame(&WorkerFrame::Ready, &[]), TOO_LONG.to_vec()];
+                it.raw(&both.concat());
+            }),
+            Else(host::ends_it_when_it_is_ready),
+        ),
+        case(
             "result_for_an_unknown_ticket",
             Serving(|it| it.tell(u64::MAX, Outcome::Done, &[0])),
             Ends("not sent", 0),
@@ -514,6 +523,15 @@ pub(crate) fn all() -> Vec<Case> {
                 }
             }),
             Ends("not complete", 0),
+        ),
+        waits(
+            "half_a_frame_with_ready",
+            Ready(|it| {
+                it.wait_for_go();
+                let half = vec![100, 0, 0, 0, 3, 1];
+                it.raw(&[frame(&WorkerFrame::Ready, &[]), half].concat());
+            }),
+            Else(host::ends_it_when_it_is_ready),
         ),
     ]);
     cases

@@ -487,6 +487,25 @@ pub(crate) fn has_a_time_limit_on_starts(stage: Stage) -> Story {
     })
 }
 
+/// What a worker says after its Ready, in the same breath, is looked at without waiting for more.
+pub(crate) fn ends_it_when_it_is_ready(stage: Stage) -> Story {
+    Box::pin(async {
+        let limit = if stage.waits {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        } + SOON;
+        let mut scene = stage.starting(Duration::from_secs(30)).await;
+        scene.waits().await;
+        scene.go();
+        let loss = scene.loss(limit).await;
+        assert_eq!(loss.report.cause(), &LossCause::Protocol, "{}", loss.report);
+        assert_eq!((loss.lost, loss.requeued), (0, 0));
+        scene.replaced(1).await;
+        scene.end(0).await;
+    })
+}
+
 pub(crate) fn ends_it_after_a_flood_of_starts(stage: Stage) -> Story {
     Box::pin(ends_it_after_a_flood(stage, "second start", 0))
 }

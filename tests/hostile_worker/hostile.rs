@@ -186,6 +186,11 @@ impl Hostile {
         self.stay()
     }
 
+    /// Waits until its host is there to see what it does.
+    pub(crate) fn wait_for_go(&self) {
+        wait_for_go(&self.dir);
+    }
+
     /// Lives on, but for the thread that watches its host.
     pub(crate) fn stay(&self) -> ! {
         loop {
