@@ -353,12 +353,12 @@ impl Running<'_> {
                 }
                 WorkerFrame::Quiet { name, quiet } => {
                     self.allowance.quiet()?;
-                    // A name that this host does not know is none of its business.
-                    if let Some(name) = self.session.indexes.iter().position(|known| *known == name)
-                    {
-                        let name = u16::try_from(name).unwrap_or(u16::MAX);
-                        self.events.push(Event::Quiet(name, quiet));
-                    }
+                    // It may have more names, but it was sent no task of those.
+                    let mut known = self.session.indexes.iter().zip(0..);
+                    let (_, own) = known
+                        .find(|(index, _)| **index == name)
+                        .ok_or_else(|| violation(Violation::UnknownName(name)))?;
+                    self.events.push(Event::Quiet(own, quiet));
                     continue;
                 }
                 WorkerFrame::Result {

@@ -224,6 +224,16 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("second start", 0),
         ),
         case(
+            "quiet_of_an_unknown_name",
+            Serving(|it| {
+                it.say(&WorkerFrame::Quiet {
+                    name: 5,
+                    quiet: true,
+                });
+            }),
+            Ends("task name 5", 0),
+        ),
+        case(
             "frame_of_4_gib",
             Serving(|it| it.raw(&[TOO_LONG.as_slice(), &[0; 4096]].concat())),
             Ends("a frame of 4294967295 bytes", 0),
