@@ -332,10 +332,17 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Takes the whole frames out of the buffer. Returns how many there were.
+    /// Takes the whole frames out of the buffer and applies them. Returns how many there were.
     fn parse(&mut self) -> Result<usize, String> {
-        let (core, slot) = (self.session.core, self.session.slot);
         let mut frames = 0;
+        let taken = self.take_frames(&mut frames);
+        // What was said before a violation counts: those results are there.
+        self.apply()?;
+        taken.map(|()| frames)
+    }
+
+    fn take_frames(&mut self, frames: &mut usize) -> Result<(), String> {
+        let (core, slot) = (self.session.core, self.session.slot);
         let due = |ticket| core.expects(slot, ticket).map_err(violation);
         while let Some(frame) = self
             .session
@@ -343,7 +350,7 @@ impl Running<'_> {
             .next()
             .map_err(|error| format!("a frame of {} bytes", error.claimed))?
         {
-            frames += 1;
+            *frames += 1;
             let (header, tail) =
                 parse(frame).map_err(|error| format!("an unreadable frame: {error}"))?;
             let whole = match header {
@@ -394,8 +401,7 @@ impl Running<'_> {
                 self.events.push(Event::Finished(ticket, settled));
             }
         }
-        self.apply()?;
-        Ok(frames)
+        Ok(())
     }
 
     /// Hands events to the core, in one lock.

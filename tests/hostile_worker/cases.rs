@@ -4,7 +4,7 @@ use std::{io::Write, thread::sleep, time::Duration};
 
 use crate::{
     host::{self, Stage, Story},
-    hostile::{HELD, Hostile, connect},
+    hostile::{HELD, Held, Hostile, connect},
     wire::{ControlFromWorker, Outcome, StartConfig, WorkerFrame, frame, hello},
 };
 
@@ -247,6 +247,20 @@ pub(crate) fn all() -> Vec<Case> {
             "garbage",
             Serving(|it| it.raw(&[0xA5; 4096])),
             Ends("a frame of 2779096485 bytes", 0),
+        ),
+        case(
+            "garbage_in_one_breath_with_a_result",
+            Serving(|it| {
+                let Held { ticket, body } = &it.held[1];
+                let header = WorkerFrame::Result {
+                    ticket: *ticket,
+                    outcome: Outcome::Done,
+                    attachments: Vec::new(),
+                    rest: 0,
+                };
+                it.raw(&[frame(&header, body), vec![0xA5; 64]].concat());
+            }),
+            Ends("a frame of 2779096485 bytes", 1),
         ),
         case(
             "garbage_in_a_frame",
