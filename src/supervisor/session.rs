@@ -375,7 +375,11 @@ impl Running<'_> {
                     rest,
                 } => {
                     if rest > 0 {
-                        // Before a byte of it is kept.
+                        // Before a byte of it is kept. The ledger does not know yet what has just been read.
+                        let ended = |event: &Event| matches!(event, Event::Finished(other, ..) if *other == ticket);
+                        if self.events.iter().any(ended) {
+                            return Err(violation(Violation::SettledTicket(ticket)));
+                        }
                         due(ticket)?;
                     }
                     self.assembly

@@ -134,6 +134,10 @@ impl<H> Assembly<H> {
         rest: u64,
         tail: &[u8],
     ) -> Result<Option<(H, Payload)>, AssemblyError> {
+        // Also when this one is whole: what has come of the other would stay as long as the connection.
+        if self.partial.contains_key(&ticket) {
+            return Err(AssemblyError::Overrun { ticket });
+        }
         let total = rest.saturating_add(tail.len() as u64);
         if total > self.limit as u64 {
             return Err(AssemblyError::TooLarge {
@@ -156,9 +160,7 @@ impl<H> Assembly<H> {
             bytes,
             total,
         };
-        if self.partial.insert(ticket, partial).is_some() {
-            return Err(AssemblyError::Overrun { ticket });
-        }
+        self.partial.insert(ticket, partial);
         Ok(None)
     }
 

@@ -343,6 +343,17 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("Overrun", 0),
         ),
         case(
+            // Or what came of the first would stay for as long as the worker does.
+            "whole_value_for_an_announced_one",
+            Serving(|it| {
+                it.announce(1, MOST);
+                let ticket = it.held[1].ticket;
+                it.say_with(&WorkerFrame::Part { ticket }, &[0; 256 * 1024]);
+                it.settle(1);
+            }),
+            Ends("Overrun", 0),
+        ),
+        case(
             "value_longer_than_announced",
             Serving(|it| {
                 it.announce(1, 10);
@@ -369,6 +380,14 @@ pub(crate) fn all() -> Vec<Case> {
                 }
             }),
             Ends("Unannounced", 0),
+        ),
+        case(
+            "value_for_a_settled_ticket",
+            Serving(|it| {
+                it.settle(1);
+                it.announce(1, MOST);
+            }),
+            Ends("had ended", 1),
         ),
         case(
             "attachments_longer_than_the_value",
