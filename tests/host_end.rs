@@ -1,11 +1,5 @@
 //! However a host's use of a pool ends, nothing of the pool is left.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

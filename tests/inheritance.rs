@@ -1,11 +1,5 @@
 //! What is the host's stays the host's: descriptors, children, dispositions of signals.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

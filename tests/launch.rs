@@ -1,11 +1,5 @@
 //! What a worker process is given by its host, and what it has of its own.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

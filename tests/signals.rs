@@ -1,11 +1,5 @@
 //! Signals to a host and its workers are the host's to act on.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

@@ -2,12 +2,6 @@
 //!
 //! `ACTIX_MP_SOAK_SECONDS=120` in a release build is the long form; `ACTIX_MP_SOAK_SEED` repeats a run's choices.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 mod measure;

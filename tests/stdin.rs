@@ -1,11 +1,5 @@
 //! Standard input of a worker is at its end, whoever reads it and whoever closes it.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

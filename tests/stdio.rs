@@ -1,11 +1,5 @@
 //! What workers write goes where the pool says, whatever they write and whoever reads it.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 mod process_support;
 

@@ -4,13 +4,6 @@
 //! This binary is three things. Run by the pool it is a worker: the first one of a case is the hostile one, all others
 //! are honest. Run with [`CASE`] it is the host of one case, so that its memory is that of one case. Otherwise it
 //! is the harness that runs the cases, as `cargo test` and `cargo nextest` expect it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 #[cfg(target_os = "linux")]
 mod cases;
