@@ -33,8 +33,8 @@ pub use observe::{
     CloseReason, Counts, DrainReport, PoolEvent, PoolState, SlotState, SlotStatus, Status,
 };
 pub use pool::{
-    Cancel, Drain, GetStatus, Iter, Map, MapAll, MapError, Pool, PoolBuilder, Stop, Submit,
-    Subscribe, TaskHandle, Unordered,
+    Cancel, Drain, GetStatus, HasInitArgs, Iter, Map, MapAll, MapError, Pool, PoolBuilder, Stop,
+    Submit, Subscribe, TaskHandle, Unordered,
 };
 pub use spec::{InitSpecs, WorkerSpec, Workers};
 pub use supervisor::{Output, PoolSupervisor, Restart, Stdio, WhenFull};

@@ -14,11 +14,12 @@ use std::{
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
-    CrashReport, Drain, DrainReport, Failure, FailureInfo, FromState, GetStatus, InitSpecs, Iter,
-    Json, LossCause, Map, MapAll, MapError, NoError, Output, Pool, PoolBuilder, PoolEvent,
-    PoolState, PoolSupervisor, Rejected, RemoteError, Restart, Slot, SlotState, SlotStatus,
-    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext, TaskError,
-    TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec, WorkerStartError, Workers,
+    CrashReport, Drain, DrainReport, Failure, FailureInfo, FromState, GetStatus, HasInitArgs,
+    InitSpecs, Iter, Json, LossCause, Map, MapAll, MapError, NoError, Output, Pool, PoolBuilder,
+    PoolEvent, PoolState, PoolSupervisor, Rejected, RemoteError, Restart, Slot, SlotState,
+    SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext,
+    TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec, WorkerStartError,
+    Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -202,6 +203,10 @@ async fn every_way_to_start(arbiter: actix::prelude::ArbiterHandle) -> Result<()
     let _: Pool = Pool::builder(plain()).start().await?;
     let _: Pool = Pool::builder(plain()).start_on(&arbiter).await?;
     Ok(())
+}
+
+async fn of_any_workers<A: HasInitArgs>(builder: PoolBuilder<A>) -> Result<Pool, StartError> {
+    builder.start().await
 }
 
 async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {

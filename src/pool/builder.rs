@@ -217,7 +217,7 @@ impl<A> PoolBuilder<A> {
     }
 }
 
-impl PoolBuilder<()> {
+impl<A> PoolBuilder<A> {
     /// Starts the pool on the current arbiter, or on its own with [`own_arbiter`](Self::own_arbiter), and waits until
     /// the first worker is ready, or all are with [`wait_all`](Self::wait_all).
     ///
@@ -229,7 +229,10 @@ impl PoolBuilder<()> {
     /// # Cancel safety
     ///
     /// Dropping the future ends what was started.
-    pub async fn start(self) -> Result<Pool, StartError> {
+    pub async fn start(self) -> Result<Pool, StartError>
+    where
+        A: HasInitArgs,
+    {
         if self.own_arbiter {
             return self.start_apart().await;
         }
@@ -250,7 +253,10 @@ impl PoolBuilder<()> {
     /// # Cancel safety
     ///
     /// Dropping the future ends what was started.
-    pub async fn start_on(self, arbiter: &ArbiterHandle) -> Result<Pool, StartError> {
+    pub async fn start_on(self, arbiter: &ArbiterHandle) -> Result<Pool, StartError>
+    where
+        A: HasInitArgs,
+    {
         self.prepare()?.start_on(arbiter, Home::Shared).await
     }
 
@@ -402,6 +408,26 @@ fn count(knob: &'static str, value: usize, most: u32) -> Result<u32, ConfigError
             most: most.to_string(),
         }),
     }
+}
+
+/// Says that a pool was given what the initializer of its workers takes. Implemented by this crate only.
+#[diagnostic::on_unimplemented(
+    message = "the initializer of these workers takes `{Self}`, which the pool was not given",
+    label = "started without it",
+    note = "call `.init_args(..)` with it first"
+)]
+pub trait HasInitArgs: sealed::Sealed {}
+
+impl HasInitArgs for () {}
+
+mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "what cannot be named cannot be implemented"
+    )]
+    pub trait Sealed {}
+
+    impl Sealed for () {}
 }
 
 /// A pool whose actor has yet to be started.

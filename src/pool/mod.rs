@@ -15,7 +15,7 @@ use std::{future::Future, time::Duration};
 use actix::Addr;
 use futures_core::Stream;
 
-pub use builder::PoolBuilder;
+pub use builder::{HasInitArgs, PoolBuilder};
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
 pub use messages::{Cancel, Drain, GetStatus, Stop, Subscribe};
@@ -25,7 +25,7 @@ use crate::{
     observe::{DrainReport, Status},
     spec::Workers,
     supervisor::{PoolCore, PoolSupervisor},
-    task::Task,
+    task::{Task, TaskId},
 };
 
 /// A handle to a pool of worker processes. Cheap to clone, and usable from any thread.
@@ -117,7 +117,7 @@ impl Pool {
     ///
     /// The handle then says [`TaskError::Cancelled`](crate::TaskError::Cancelled), within the pool's `cancel_grace`,
     /// unless the task ended by itself first. Does nothing for a task that has settled.
-    pub fn cancel(&self, id: crate::TaskId) {
+    pub fn cancel(&self, id: TaskId) {
         self.core.cancel(id, false);
     }
 

@@ -223,7 +223,6 @@ impl<S: 'static, A> WorkerSpec<S, A> {
     ///
     /// Call it first thing in `main`: what is before it runs in workers, too. It works under `fn main`,
     /// `#[actix::main]`, `#[actix_web::main]` and `#[tokio::main]`.
-    #[must_use = "a pool is built from the workers that this returns"]
     pub fn init(self) -> Workers<A> {
         Workers::enter_or(self.into_program())
     }

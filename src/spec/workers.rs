@@ -15,7 +15,7 @@ use crate::{
 /// asks for.
 ///
 /// Cheap to clone; several pools may be built from one. `A` is what the workers' initializer takes.
-#[must_use = "a pool is built from this"]
+#[must_use = "a pool is built from it, with `Pool::builder(workers)`"]
 pub struct Workers<A = ()> {
     shared: Arc<Shared>,
     args: PhantomData<fn(A)>,
