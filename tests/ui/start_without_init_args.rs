@@ -1,0 +1,9 @@
+// The initializer takes a number, and nobody gives it one.
+use actix_multiprocess::{Pool, WorkerSpec};
+
+fn main() {
+    let workers = WorkerSpec::new()
+        .state_with(|size: u32| async move { Ok(size) })
+        .init();
+    let _ = Pool::builder(workers).start();
+}
