@@ -37,20 +37,22 @@ impl SocketPlace {
         #[cfg(unix)]
         {
             use super::directory::SocketDirectory;
+            let below = |base: &Path| {
+                let named = |error: io::Error| {
+                    io::Error::new(error.kind(), format!("below {}: {error}", base.display()))
+                };
+                let directory = SocketDirectory::create(base, random).map_err(named)?;
+                Ok(Self::Directory(directory))
+            };
             if let Some(base) = configured {
-                return SocketDirectory::create(base, random).map(Self::Directory);
+                return below(base);
             }
             let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
             let mut last = io::Error::other("no directory for sockets");
             for base in runtime.into_iter().chain([std::env::temp_dir()]) {
-                match SocketDirectory::create(&base, random) {
-                    Ok(directory) => return Ok(Self::Directory(directory)),
-                    Err(error) => {
-                        last = io::Error::new(
-                            error.kind(),
-                            format!("below {}: {error}", base.display()),
-                        );
-                    }
+                match below(&base) {
+                    Ok(place) => return Ok(place),
+                    Err(error) => last = error,
                 }
             }
             if cfg!(target_os = "linux") {
