@@ -151,7 +151,7 @@ pub enum WorkerStartError {
     },
     /// The process ended before it connected.
     ExitedEarly {
-        /// How it ended, as the standard library words it: `exit status: 1`.
+        /// How it ended: `exit status 1`, or `signal 6`.
         status: String,
         /// The last of what it wrote to stderr.
         stderr_tail: String,

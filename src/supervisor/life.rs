@@ -41,6 +41,9 @@ use crate::{
 /// How long what a dead worker wrote to its streams is waited for, and then for the host's to take it.
 const READ_OUT: Duration = Duration::from_millis(20);
 
+/// The stage of a worker that has not said anything yet.
+const CONNECTING: &str = "connecting";
+
 /// What a life needs.
 #[derive(Debug, Clone)]
 pub(super) struct Birth {
@@ -178,7 +181,7 @@ async fn run(
         record.state = SlotState::Starting;
         record.generation = birth.generation;
     });
-    let mut stage = "connecting";
+    let mut stage = CONNECTING;
     let started = tokio::select! {
         started = start(birth, guard, &mut stage) => started,
         _ = commands.recv() => Err(None),
@@ -192,7 +195,15 @@ async fn run(
         }
         Err(Some(error)) => {
             let exit = end_unready(guard).await;
-            let error = with_stderr(error, guard);
+            let error = match error {
+                // It had come as far as to connect, so `init()` is not to blame.
+                WorkerStartError::ExitedEarly { .. } if stage != CONNECTING => {
+                    let launched = guard.launched.as_mut();
+                    let crash = crash(birth, launched, exit, decided, ended_itself(exit), None);
+                    WorkerStartError::Lost(CrashReport::new(crash, Started::No, 0))
+                }
+                error => with_stderr(error, guard),
+            };
             report(
                 birth,
                 guard.launched.as_mut(),
@@ -419,14 +430,7 @@ fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
 fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Instant) -> LifeEnded {
     let exit = ended.exit;
     let (cause, detail, innocent, outcome) = match ended.why {
-        Why::Itself => {
-            let cause = if exit.is_some_and(|exit| exit.signal.is_some()) {
-                LossCause::Signal
-            } else {
-                LossCause::Exited
-            };
-            (cause, None, false, LifeEnded::Abnormally)
-        }
+        Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
         Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),
         Why::Killed => (LossCause::Killed, None, true, LifeEnded::Asked),
         Why::Failed => (
@@ -460,6 +464,15 @@ fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Instant) -> Li
         );
     }
     outcome
+}
+
+/// The cause of an end that the pool had no part in.
+fn ended_itself(exit: Option<Exit>) -> LossCause {
+    if exit.is_some_and(|exit| exit.signal.is_some()) {
+        LossCause::Signal
+    } else {
+        LossCause::Exited
+    }
 }
 
 fn crash(
