@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::{Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use tokio::sync::oneshot;
 
 use crate::{
     observe::{CloseReason, DrainReport, PoolEvent, Status},
@@ -40,6 +41,16 @@ pub struct Stop;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<PoolEvent>);
+
+/// Ends the pool whether or not anybody waits for the report: of a message that was sent with `send`, actix forgets the
+/// ones whose sender has gone before their turn.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct End {
+    pub(super) grace: Duration,
+    pub(super) reason: CloseReason,
+    pub(super) answer: oneshot::Sender<DrainReport>,
+}
 
 // Here and not beside the type: `observe` knows no actor.
 impl Message for PoolEvent {
@@ -92,6 +103,18 @@ impl Handler<Stop> for PoolSupervisor {
 
     fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) -> Self::Result {
         self.reported(Duration::ZERO, CloseReason::Stop, ctx)
+    }
+}
+
+impl Handler<End> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: End, ctx: &mut Context<Self>) {
+        let report = self.reported(message.grace, message.reason, ctx);
+        actix_rt::spawn(async move {
+            // Whoever does not wait any more does not want it.
+            let _ = message.answer.send(report.await);
+        });
     }
 }
 

@@ -14,15 +14,17 @@ use std::{future::Future, time::Duration};
 
 use actix::Addr;
 use futures_core::Stream;
+use tokio::sync::oneshot;
 
 pub use builder::{HasInitArgs, PoolBuilder};
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
+use messages::End;
 pub use messages::{Cancel, Drain, GetStatus, Stop, Subscribe};
 pub use submit::Submit;
 
 use crate::{
-    observe::{DrainReport, Status},
+    observe::{CloseReason, DrainReport, Status},
     spec::Workers,
     supervisor::{PoolCore, PoolSupervisor},
     task::{Task, TaskId},
@@ -139,19 +141,31 @@ impl Pool {
     ///
     /// The drain goes on when the future is dropped.
     pub fn drain(&self, grace: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        let request = self.addr.send(Drain { grace });
-        // A pool that has ended has nothing left to report.
-        async move { request.await.unwrap_or_default() }
+        self.end(grace, CloseReason::Drain)
     }
 
     /// Takes no more tasks, ends those that run and the workers. The same as a drain without grace.
     ///
     /// # Cancel safety
     ///
-    /// The stop goes on when the future is dropped after it was polled once.
+    /// The stop goes on when the future is dropped.
     pub fn stop(&self) -> impl Future<Output = DrainReport> + Send + use<> {
-        let request = self.addr.send(Stop);
-        async move { request.await.unwrap_or_default() }
+        self.end(Duration::ZERO, CloseReason::Stop)
+    }
+
+    fn end(
+        &self,
+        grace: Duration,
+        reason: CloseReason,
+    ) -> impl Future<Output = DrainReport> + Send + use<> {
+        let (answer, report) = oneshot::channel();
+        self.addr.do_send(End {
+            grace,
+            reason,
+            answer,
+        });
+        // A pool that has ended has nothing left to report.
+        async move { report.await.unwrap_or_default() }
     }
 
     #[cfg(feature = "test-util")]
