@@ -25,7 +25,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::{
     error::{Crash, CrashReport, LossCause, Started, WorkerStartError},
     ipc::{PeerExpectation, SocketPlace},
-    observe::{PoolEvent, SlotState},
+    observe::{PoolEvent, PoolState, SlotState},
     supervisor::{
         Exit, LaunchOrder, Launched, PoolCore, PoolSupervisor,
         core::End,
@@ -510,6 +510,13 @@ fn report(
 ) {
     let crash = crash(birth, launched, exit, born, cause, detail);
     let (lost, requeued) = birth.core.lost(birth.slot, &crash, innocent);
+    if matches!(
+        birth.core.control.phase(),
+        PoolState::Stopping | PoolState::Stopped
+    ) {
+        // A pool that ends what it has loses no worker, however that one ends.
+        return;
+    }
     birth.core.control.slot(birth.slot, |record| {
         record.restarts += 1;
         record.lost_at = Some(Instant::now());
