@@ -23,7 +23,7 @@ const HALF_MADE: Duration = Duration::from_secs(60);
 /// The longest path that fits into a socket address everywhere, less its terminator.
 const MAX_PATH: usize = 103;
 
-/// A private directory, removed on drop.
+/// A private directory, removed on drop at the latest.
 #[derive(Debug)]
 pub(crate) struct SocketDirectory {
     path: PathBuf,
@@ -69,14 +69,19 @@ impl SocketDirectory {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-}
 
-impl Drop for SocketDirectory {
-    fn drop(&mut self) {
+    /// Removes it before it is dropped: no socket is made in it any more.
+    pub(crate) fn remove(&self) {
         // Nobody to tell, and the next host sweeps what stays.
         let _ = fs::remove_dir_all(&self.path);
         // Fails while another host has its directory there, as it should.
         let _ = fs::remove_dir(&self.parent);
+    }
+}
+
+impl Drop for SocketDirectory {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

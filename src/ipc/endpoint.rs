@@ -68,6 +68,15 @@ impl SocketPlace {
         Ok(Self::Namespace(format!("actix-multiprocess-{random}")))
     }
 
+    /// Leaves nothing on the file system. Nothing can listen here after this.
+    pub(crate) fn remove(&self) {
+        match self {
+            #[cfg(unix)]
+            Self::Directory(directory) => directory.remove(),
+            Self::Namespace(_) => {}
+        }
+    }
+
     fn place(&self, slot: u32, generation: u32) -> Place {
         match self {
             #[cfg(unix)]

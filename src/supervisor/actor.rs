@@ -163,8 +163,11 @@ impl PoolSupervisor {
             self.down.subscribe(),
             before,
         );
+        let place = Arc::clone(&self.place);
         actix_rt::spawn(async move {
             let report = ending.await;
+            // Before the report: whoever gets it may end the process at once.
+            place.remove();
             address.do_send(Ended);
             let _ = sender.send(Some(report));
         });
