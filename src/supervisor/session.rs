@@ -491,6 +491,11 @@ impl Running<'_> {
                     ControlFromWorker::Revoked { ticket, given_back } => {
                         self.allowance.answer()?;
                         if given_back {
+                            if self.assembly.contains(ticket) {
+                                return Err(format!(
+                                    "ticket {ticket} given back with a part of its value"
+                                ));
+                            }
                             self.events.push(Event::Revoked(ticket));
                         }
                     }

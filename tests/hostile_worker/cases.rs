@@ -5,7 +5,7 @@ use std::{io::Write, thread::sleep, time::Duration};
 use crate::{
     host::{self, Stage, Story},
     hostile::{HELD, Held, Hostile, connect},
-    wire::{ControlFromWorker, Outcome, StartConfig, WorkerFrame, frame, hello},
+    wire::{ControlFromWorker, ControlToWorker, Outcome, StartConfig, WorkerFrame, frame, hello},
 };
 
 /// What the hostile worker does wrong, by when.
@@ -454,6 +454,21 @@ pub(crate) fn all() -> Vec<Case> {
             "flood_of_pongs",
             Serving(|it| it.control(&pong(None).repeat(10_000), 1_000)),
             Ends("answers to what was not asked", 0),
+        ),
+        case(
+            "task_given_back_with_half_its_value_there",
+            Serving(|it| {
+                it.announce(1, MOST);
+                while !matches!(it.asked(), ControlToWorker::Ping { .. }) {}
+                it.control(&pong(Some((it.held[0].ticket, 10_000_000))), 1);
+                while !matches!(it.asked(), ControlToWorker::Revoke { .. }) {}
+                let revoked = ControlFromWorker::Revoked {
+                    ticket: it.held[1].ticket,
+                    given_back: true,
+                };
+                it.control(&said(&revoked), 1);
+            }),
+            Else(host::takes_no_task_back_that_has_a_value),
         ),
         case(
             "task_given_back_unasked",

@@ -531,6 +531,26 @@ async fn ends_it_after_a_flood(stage: Stage, reason: &str, settled: usize) {
     scene.end(0).await;
 }
 
+pub(crate) fn takes_no_task_back_that_has_a_value(stage: Stage) -> Story {
+    Box::pin(ends_with_a_cancelled_task(stage, "given back"))
+}
+
+async fn ends_with_a_cancelled_task(stage: Stage, reason: &str) {
+    let mut scene = stage.ready().await;
+    scene.warm_up().await;
+    let holds = scene.hold().await;
+    let (neighbour, memory, since) = serve_and_go(&scene).await;
+    let unsettled = |hold: &&TaskHandle<Hold>| !hold.is_settled();
+    holds.iter().find(unsettled).expect("a task").cancel();
+    let loss = ended(&mut scene, &neighbour, since, reason).await;
+    assert_eq!((loss.lost, loss.requeued), (1, 3));
+    assert_eq!(settled_holds(&scene, holds).await, (0, 1));
+    scene.replaced(1).await;
+    memory.has_not_grown();
+    neighbour.end().await;
+    scene.end(0).await;
+}
+
 /// Control is missed at the latest when the worker has to end.
 pub(crate) fn goes_on_without_control(stage: Stage) -> Story {
     Box::pin(async {
