@@ -50,6 +50,9 @@ const FRAME_TIME: Duration = Duration::from_secs(10);
 /// How much is read before others on the arbiter get a turn.
 const READ_TURN: usize = 1024 * 1024;
 
+/// How many events are applied in one lock: small frames, panics above all, are a hundred times as large in memory.
+const MAX_EVENTS: usize = 1024;
+
 /// What a proxy tells its worker's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
@@ -344,12 +347,18 @@ impl Running<'_> {
     fn take_frames(&mut self, frames: &mut usize) -> Result<(), String> {
         let (core, slot) = (self.session.core, self.session.slot);
         let due = |ticket| core.expects(slot, ticket).map_err(violation);
-        while let Some(frame) = self
-            .session
-            .reader
-            .next()
-            .map_err(|error| format!("a frame of {} bytes", error.claimed))?
-        {
+        loop {
+            if self.events.len() >= MAX_EVENTS {
+                self.apply()?;
+            }
+            let Some(frame) = self
+                .session
+                .reader
+                .next()
+                .map_err(|error| format!("a frame of {} bytes", error.claimed))?
+            else {
+                return Ok(());
+            };
             *frames += 1;
             let (header, tail) =
                 parse(frame).map_err(|error| format!("an unreadable frame: {error}"))?;
@@ -405,7 +414,6 @@ impl Running<'_> {
                 self.events.push(Event::Finished(ticket, settled));
             }
         }
-        Ok(())
     }
 
     /// Hands events to the core, in one lock.

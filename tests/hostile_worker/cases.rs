@@ -443,6 +443,22 @@ pub(crate) fn all() -> Vec<Case> {
             Else(host::ends_it_after_a_flood_of_starts),
         ),
         case(
+            // Two dozen bytes each, and a hundred times that in memory.
+            "flood_of_panics",
+            Serving(|it| {
+                let header = WorkerFrame::Result {
+                    ticket: it.held[1].ticket,
+                    outcome: Outcome::Panicked,
+                    attachments: Vec::new(),
+                    rest: 0,
+                };
+                // No kind, no message, sixteen sources without a text, and nothing else.
+                let panic = [&[0, 0, 16][..], &[0; 16], &[0; 4]].concat();
+                it.flood_at_once(&frame(&header, &panic));
+            }),
+            Else(host::ends_it_after_a_flood_of_panics),
+        ),
+        case(
             "flood_of_signals",
             Serving(|it| {
                 let signalled = said(&ControlFromWorker::Signalled { signal: 15 });

@@ -510,6 +510,11 @@ pub(crate) fn ends_it_after_a_flood_of_starts(stage: Stage) -> Story {
     Box::pin(ends_it_after_a_flood(stage, "second start", 0))
 }
 
+pub(crate) fn ends_it_after_a_flood_of_panics(stage: Stage) -> Story {
+    // The first is the end of its task.
+    Box::pin(ends_it_after_a_flood(stage, "had ended", 1))
+}
+
 /// What comes in one read becomes no large multiple of itself.
 async fn ends_it_after_a_flood(stage: Stage, reason: &str, settled: usize) {
     let mut scene = stage.ready().await;
