@@ -13,7 +13,8 @@ const SIGNALS: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Allowance {
     quiet: u64,
-    answers: u64,
+    pongs: u64,
+    revoked: u64,
     signals: u64,
 }
 
@@ -21,7 +22,8 @@ impl Allowance {
     pub(super) fn new(names: u16) -> Self {
         Self {
             quiet: 64 + 2 * u64::from(names),
-            answers: 0,
+            pongs: 0,
+            revoked: 0,
             signals: SIGNALS,
         }
     }
@@ -33,11 +35,11 @@ impl Allowance {
 
     /// The host asks something.
     pub(super) fn asked(&mut self, frame: &ControlToWorker) {
-        if matches!(
-            frame,
-            ControlToWorker::Ping { .. } | ControlToWorker::Revoke { .. }
-        ) {
-            self.answers += 1;
+        // Apart, because the answer to a Ping may lead to several Revokes: it must not pay for as many more.
+        match frame {
+            ControlToWorker::Ping { .. } => self.pongs += 1,
+            ControlToWorker::Revoke { .. } => self.revoked += 1,
+            ControlToWorker::Cancel { .. } | ControlToWorker::Exit => {}
         }
     }
 
@@ -45,8 +47,12 @@ impl Allowance {
         spend(&mut self.quiet, "names turned quiet and loud")
     }
 
-    pub(super) fn answer(&mut self) -> Result<(), String> {
-        spend(&mut self.answers, "answers to what was not asked")
+    pub(super) fn pong(&mut self) -> Result<(), String> {
+        spend(&mut self.pongs, "answers to what was not asked")
+    }
+
+    pub(super) fn revoked(&mut self) -> Result<(), String> {
+        spend(&mut self.revoked, "answers to what was not asked")
     }
 
     pub(super) fn signal(&mut self) -> Result<(), String> {

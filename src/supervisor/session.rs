@@ -493,11 +493,11 @@ impl Running<'_> {
                     .map_err(|error| format!("an unreadable control frame: {error}"))?;
                 match frame {
                     ControlFromWorker::Pong { running, .. } => {
-                        self.allowance.answer()?;
+                        self.allowance.pong()?;
                         self.pong(running);
                     }
                     ControlFromWorker::Revoked { ticket, given_back } => {
-                        self.allowance.answer()?;
+                        self.allowance.revoked()?;
                         if given_back {
                             if self.assembly.contains(ticket) {
                                 return Err(format!(

@@ -472,6 +472,16 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("answers to what was not asked", 0),
         ),
         case(
+            "pongs_that_make_the_host_ask",
+            Serving(|it| {
+                // It is asked once what its loop does, and reads nothing more.
+                while !matches!(it.asked(), ControlToWorker::Ping { .. }) {}
+                let held = pong(Some((it.held[0].ticket, 10_000_000)));
+                it.control(&held.repeat(10_000), 1_000);
+            }),
+            Else(host::asks_no_more_than_it_is_answered),
+        ),
+        case(
             "task_given_back_with_half_its_value_there",
             Serving(|it| {
                 it.announce(1, MOST);

@@ -536,6 +536,14 @@ async fn ends_it_after_a_flood(stage: Stage, reason: &str, settled: usize) {
     scene.end(0).await;
 }
 
+/// The worker says that a cancelled task holds its loop, and the host asks for those behind it back: once.
+pub(crate) fn asks_no_more_than_it_is_answered(stage: Stage) -> Story {
+    Box::pin(ends_with_a_cancelled_task(
+        stage,
+        "answers to what was not asked",
+    ))
+}
+
 pub(crate) fn takes_no_task_back_that_has_a_value(stage: Stage) -> Story {
     Box::pin(ends_with_a_cancelled_task(stage, "given back"))
 }
