@@ -119,6 +119,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         partial_since: None,
         data_ended: false,
         data_broken: false,
+        deaf: None,
         exit: None,
         closing: None,
         kill_at: None,
@@ -153,6 +154,8 @@ struct Running<'a> {
     data_ended: bool,
     data_broken: bool,
     exit: Option<Exit>,
+    /// When a worker that takes no more bytes must have ended.
+    deaf: Option<Instant>,
     /// When the end is settled without its second sign.
     closing: Option<Instant>,
     /// When a worker that was asked to end is killed.
@@ -207,6 +210,10 @@ impl Running<'_> {
         let now = Instant::now();
         if let Some(ended) = self.closing(now) {
             return Poll::Ready(ended);
+        }
+        if self.data_broken && !more {
+            // Who ends closes both halves, so the end of what it says follows; some live on with one half closed.
+            self.deaf.get_or_insert(now + CLOSING);
         }
         self.steps(now);
         self.write_control(cx);
@@ -582,6 +589,13 @@ impl Running<'_> {
             self.kill_at = None;
             self.kill(Why::Killed);
         }
+        if self.deaf.is_some_and(|at| now >= at)
+            && !self.data_ended
+            && self.exit.is_none()
+            && self.why.is_none()
+        {
+            self.violated("it closed its data connection for reading and went on".to_owned());
+        }
         if self
             .partial_since
             .is_some_and(|since| now >= since + FRAME_TIME)
@@ -643,6 +657,7 @@ impl Running<'_> {
         let due = [
             self.ladder.next(),
             self.partial_since.map(|since| since + FRAME_TIME),
+            self.deaf,
             self.closing,
             self.kill_at,
             self.give_up_at.filter(|_| self.exit.is_none()),

@@ -526,6 +526,17 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("closed its data connection", 0),
         ),
         case(
+            "closes_its_data_connection_for_reading",
+            Serving(|it| {
+                let _ = it.data.shutdown(std::net::Shutdown::Read);
+                for index in 0..HELD {
+                    it.settle(index);
+                }
+                it.stay();
+            }),
+            Else(host::ends_it_when_it_takes_no_task),
+        ),
+        case(
             "closes_its_control_connection",
             Serving(|it| {
                 it.control = None;

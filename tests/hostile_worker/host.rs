@@ -564,6 +564,23 @@ async fn ends_with_a_cancelled_task(stage: Stage, reason: &str) {
     scene.end(0).await;
 }
 
+pub(crate) fn ends_it_when_it_takes_no_task(stage: Stage) -> Story {
+    Box::pin(async {
+        let mut scene = stage.ready().await;
+        scene.warm_up().await;
+        let holds = scene.hold().await;
+        let (neighbour, memory, since) = serve_and_go(&scene).await;
+        // Its turn comes with the first task or the second.
+        let loss = ended(&mut scene, &neighbour, since, "for reading").await;
+        assert_eq!((loss.lost, loss.requeued), (0, 1));
+        assert_eq!(settled_holds(&scene, holds).await, (0, 0));
+        scene.replaced(1).await;
+        memory.has_not_grown();
+        neighbour.end().await;
+        scene.end(0).await;
+    })
+}
+
 /// Control is missed at the latest when the worker has to end.
 pub(crate) fn goes_on_without_control(stage: Stage) -> Story {
     Box::pin(async {
