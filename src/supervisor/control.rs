@@ -20,6 +20,9 @@ use crate::{
     task::Slot,
 };
 
+/// How many descriptors that workers inherit are warned of.
+const MAX_DESCRIPTORS: usize = 1024;
+
 /// One slot as the host sees it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SlotRecord {
@@ -128,7 +131,9 @@ impl Control {
 
     /// Whether this descriptor of the host's has not been reported yet.
     pub(crate) fn first_sight(&self, inherited: &str) -> bool {
-        self.inner.lock().inherited.insert(inherited.to_owned())
+        let mut inner = self.inner.lock();
+        // More are made up by workers that are started again and again.
+        inner.inherited.len() < MAX_DESCRIPTORS && inner.inherited.insert(inherited.to_owned())
     }
 
     /// A worker is ready. Returns the slots to start because the circuit closed, and how long it was open.

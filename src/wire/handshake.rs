@@ -13,7 +13,11 @@
 //!         ◀── data: Ready, or Failed ──────────
 //! ```
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::error::cut;
 
 /// Raised with every change that an older peer would misread.
 pub(crate) const PROTOCOL: u16 = 1;
@@ -110,7 +114,37 @@ pub(crate) struct Offer {
     /// Sorted by name.
     pub(crate) tasks: Vec<(String, u32)>,
     /// Descriptors the worker found open that are not its own, as the system names them.
+    #[serde(deserialize_with = "few_names")]
     pub(crate) inherited: Vec<String>,
+}
+
+/// How many inherited descriptors an honest worker names, and how many bytes of each name are kept.
+const MAX_INHERITED: usize = 32;
+const MAX_NAME: usize = 1024;
+
+/// Reads the whole list and keeps what fits: it is for a warning, and a frame holds 200,000 names.
+fn few_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+
+    impl<'de> de::Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the names of descriptors")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut names = Vec::new();
+            while let Some(name) = seq.next_element::<&str>()? {
+                if names.len() < MAX_INHERITED {
+                    names.push(cut(name, MAX_NAME).to_owned());
+                }
+            }
+            Ok(names)
+        }
+    }
+
+    from.deserialize_seq(Names)
 }
 
 /// What the host asks of a worker.

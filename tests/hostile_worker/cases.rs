@@ -144,6 +144,17 @@ pub(crate) fn all() -> Vec<Case> {
             StartsAnother("task"),
         ),
         case(
+            "offer_of_too_many_descriptors",
+            Offering(|it| {
+                it.offer.inherited = (0..100_000)
+                    .map(|number| String::from_utf8_lossy(&letters(number)).into_owned())
+                    .collect();
+                it.say(&WorkerFrame::Offer(it.offer.clone()));
+                it.say(&WorkerFrame::Ready);
+            }),
+            Else(host::keeps_little_of_the_offer),
+        ),
+        case(
             "offers_without_end",
             Offering(|it| {
                 let offer = WorkerFrame::Offer(it.offer.clone());

@@ -475,6 +475,22 @@ async fn ended(scene: &mut Scene, neighbour: &Neighbour, since: Instant, reason:
     loss
 }
 
+pub(crate) fn keeps_little_of_the_offer(stage: Stage) -> Story {
+    Box::pin(async {
+        let mut scene = stage.starting(Duration::from_secs(30)).await;
+        scene.waits().await;
+        scene.pool.map((0..200).map(Echo)).await.expect("echoes");
+        let memory = Memory::mark();
+        scene.go();
+        scene.replaced(0).await;
+        memory.has_not_grown();
+        scene.calm();
+        let report = within(SOON, "the stop", scene.pool.stop()).await;
+        assert_eq!(report.killed, 1);
+        scene.nothing_is_left();
+    })
+}
+
 pub(crate) fn has_a_time_limit_on_starts(stage: Stage) -> Story {
     Box::pin(async {
         let mut scene = stage.starting(Duration::from_secs(3)).await;
