@@ -1,4 +1,15 @@
 //! A supervised pool of worker processes for actix.
+//!
+//! Each worker is a process that runs an actix system of its own and many tasks at once. [`Pool`] is the handle,
+//! [`PoolSupervisor`] the actor behind it; [`Task`] is what you write, [`WorkerSpec`] what a worker consists of, and
+//! [`WorkerSpec::init`] the first statement of `main`. See [`Pool`] for a whole program.
+//!
+//! Every accepted task settles exactly once: with its output, its own typed error, or a [`TaskError`] that says what
+//! happened and whether it ran. [`TaskError::never_ran`] tells when it is safe to submit it again whatever it does.
+//!
+//! # Features
+//!
+//! - `test-util`: the module `testing`, with workers in test binaries and in memory.
 
 // Here and not in the manifest, because tests, examples and benchmarks may panic: that is how they fail.
 #![cfg_attr(
@@ -42,3 +53,8 @@ pub use task::{
     Failure, FailureInfo, FromState, NoError, Slot, Task, TaskContext, TaskId, WorkerInfo,
 };
 pub use wire::{Blob, Json};
+
+/// The README's examples, as tests.
+#[cfg(all(doctest, feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
