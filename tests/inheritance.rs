@@ -10,7 +10,7 @@ use std::{
     os::{fd::AsRawFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -20,15 +20,10 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::Signal,
 };
-use tracing::{
-    Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
 use process_support::{
-    Host, Possessions, WATCHDOG, exists, host, is_alive, no_socket_below, run, signal, soon,
-    status_is, task,
+    Host, Possessions, WATCHDOG, Warnings, exists, host, is_alive, no_socket_below, run, signal,
+    soon, status_is, task,
 };
 
 /// The descriptors of this process, and what is behind them.
@@ -91,40 +86,6 @@ async fn start(base: &Path, processes: usize) -> Pool {
         .start()
         .await
         .expect("a pool")
-}
-
-/// The lines of a log at `WARN`.
-#[derive(Debug, Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Line(String);
-        impl Visit for Line {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{}={value:?} ", field.name());
-            }
-        }
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().expect("a lock").push(line.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }
 
 #[test]
@@ -290,7 +251,7 @@ fn host_process() {
         "ignores_sigchld" => System::new().block_on(ignores_sigchld(base)),
         "has_an_inheritable_descriptor" => {
             let warnings = Warnings::default();
-            let lines = Arc::clone(&warnings.0);
+            let lines = warnings.lines();
             tracing::subscriber::with_default(warnings, || {
                 System::new().block_on(has_an_inheritable_descriptor(base, &lines));
             });
