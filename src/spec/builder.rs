@@ -2,12 +2,19 @@
 //!
 //! Belongs here: registering tasks and hooks, with their types. Does not belong here: when they are called.
 
-use std::{any::Any, fmt, future::Future, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{
+    any::{Any, type_name},
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    rc::Rc,
+    sync::Arc,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    error::{CodecSide, CodecValue, RemoteError},
+    error::{CodecError, CodecSide, CodecStep, CodecValue, RemoteError},
     spec::Workers,
     task::{Failure, FailureInfo, FromState, Task, TaskContext, WorkerInfo},
     wire::{Payload, codec},
@@ -206,8 +213,9 @@ impl<S: 'static, A> WorkerSpec<S, A> {
                     codec::decode_checked(payload, CodecValue::Input, CodecSide::Worker);
                 match (task, state_of::<S>(state)) {
                     (Ok(task), Some(state)) => {
+                        let max_bytes = scope.max_bytes;
                         let context = TaskContext::new(scope, T::State::from_state(&state));
-                        Box::pin(run(task, context))
+                        Box::pin(run(task, context, max_bytes))
                     }
                     (Err(error), _) => Box::pin(async { Ended::Codec(error) }),
                     // `.state(..)` is there for specs without state only, so the types agree.
@@ -235,17 +243,36 @@ impl<S: 'static, A> WorkerSpec<S, A> {
 }
 
 /// Runs a task and encodes what it returns.
-async fn run<T: Task>(task: T, context: TaskContext<T::State>) -> Ended {
+async fn run<T: Task>(task: T, context: TaskContext<T::State>, max_bytes: usize) -> Ended {
     match task.run(context).await {
-        Ok(output) => match codec::encode_checked(&output, CodecValue::Output, CodecSide::Worker) {
+        Ok(output) => match encode(&output, CodecValue::Output, max_bytes) {
             Ok(payload) => Ended::Done(payload),
             Err(error) => Ended::Codec(error),
         },
-        Err(error) => match codec::encode_checked(&error, CodecValue::Error, CodecSide::Worker) {
+        Err(error) => match encode(&error, CodecValue::Error, max_bytes) {
             Ok(payload) => Ended::Failed(payload, Box::new(error)),
             Err(error) => Ended::Codec(error),
         },
     }
+}
+
+/// Encodes what a task has returned. The host would take a worker that sends more than the limit for a hostile one.
+fn encode<T>(value: &T, what: CodecValue, max_bytes: usize) -> Result<Payload, CodecError>
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    let payload = codec::encode_checked(value, what, CodecSide::Worker)?;
+    let bytes = payload.len();
+    if bytes > max_bytes {
+        return Err(CodecError::new(
+            what,
+            CodecSide::Worker,
+            CodecStep::Encode,
+            type_name::<T>(),
+            format!("it takes {bytes} bytes, over the {max_bytes} of `max_frame_bytes`"),
+        ));
+    }
+    Ok(payload)
 }
 
 impl Default for WorkerSpec {

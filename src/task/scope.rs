@@ -20,6 +20,8 @@ pub(crate) struct Scope {
     pub(crate) id: TaskId,
     pub(crate) attempt: u32,
     pub(crate) worker: WorkerInfo,
+    /// The most bytes that its output, or its error, may have.
+    pub(crate) max_bytes: usize,
     board: Arc<Board>,
     cancelled: Cell<bool>,
     /// The task has asked to be told, so it gets time to end by itself.
@@ -34,6 +36,7 @@ impl Scope {
         id: TaskId,
         attempt: u32,
         worker: WorkerInfo,
+        max_bytes: usize,
         board: Arc<Board>,
     ) -> Self {
         Self {
@@ -41,6 +44,7 @@ impl Scope {
             id,
             attempt,
             worker,
+            max_bytes,
             board,
             cancelled: Cell::new(false),
             listens: Cell::new(false),

@@ -77,6 +77,7 @@ pub(crate) struct Executor {
     state: Rc<dyn Any>,
     board: Arc<Board>,
     worker: WorkerInfo,
+    max_bytes: usize,
     cancel_grace: Duration,
     running: RefCell<HashMap<u64, Running>>,
     /// Dropped tasks whose code is still on blocking threads.
@@ -98,6 +99,7 @@ impl Executor {
         state: Rc<dyn Any>,
         board: Arc<Board>,
         worker: WorkerInfo,
+        max_bytes: usize,
         cancel_grace: Duration,
     ) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
@@ -107,6 +109,7 @@ impl Executor {
             state,
             board,
             worker,
+            max_bytes,
             cancel_grace,
             running: RefCell::new(HashMap::new()),
             lingering: RefCell::new(Vec::new()),
@@ -138,6 +141,7 @@ impl Executor {
             task.id,
             task.attempt,
             self.worker,
+            self.max_bytes,
             Arc::clone(&self.board),
         ));
         self.active.set(self.active.get() + 1);

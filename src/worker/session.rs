@@ -81,16 +81,18 @@ pub(crate) async fn serve(
         }
     };
     out.frame(&WorkerFrame::Ready);
+    let max_bytes = usize::try_from(welcome.max_frame_bytes).unwrap_or(usize::MAX);
     let executor = Executor::new(
         out,
         Arc::clone(&program),
         Rc::clone(&state),
         Arc::clone(&board),
         worker,
+        max_bytes,
         Duration::from_millis(welcome.cancel_grace_ms),
     );
     let mut session = Session {
-        assembly: Assembly::new(usize::try_from(welcome.max_frame_bytes).unwrap_or(usize::MAX)),
+        assembly: Assembly::new(max_bytes),
         reader,
         board,
         queue: VecDeque::new(),
