@@ -164,7 +164,8 @@ impl<A> PoolBuilder<A> {
 
     /// Sets the directory below which a private directory for sockets is made.
     ///
-    /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name.
+    /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name. Not on
+    /// Windows, where workers connect by named pipes.
     pub fn socket_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.socket_dir = Some(directory.into());
         self
@@ -361,6 +362,13 @@ impl<A> PoolBuilder<A> {
                 knob: "max_frame_bytes",
                 value: self.max_frame_bytes.to_string(),
                 most: u32::MAX.to_string(),
+            }
+            .into());
+        }
+        if cfg!(not(unix)) && self.socket_dir.is_some() {
+            return Err(ConfigError::Unsupported {
+                knob: "socket_dir",
+                platform: std::env::consts::OS,
             }
             .into());
         }
