@@ -2,7 +2,7 @@
 //!
 //! Belongs here: the enums both sides share, and nothing else with `Serialize` that is not part of the handshake.
 //! Does not belong here: what a side does on receiving one.
-//! Invariant: a change of any type here changes the bytes in `tests/wire_format.rs` and the protocol version.
+//! Invariant: a change of any type here changes the bytes in `wire/tests/golden_bytes.rs` and the protocol version.
 
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -1,0 +1,314 @@
+//! The exact bytes of everything that two processes say to each other.
+//!
+//! They change only together with `PROTOCOL`, by which a worker and a host of different builds tell that they are. When a
+//! test here fails, undo the change, or raise that number and put the bytes here that the failure shows.
+
+use std::fmt::Debug;
+
+use bytes::BytesMut;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::super::{
+    Channel, ControlFromWorker, ControlToWorker, Hello, HostFrame, Offer, Outcome, PROTOCOL, Place,
+    StartConfig, TOKEN_BYTES, Welcome, WorkerFrame, codec, frame_bytes, parse,
+};
+use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
+
+const TOKEN: [u8; TOKEN_BYTES] = *b"0123456789abcdefghijklmnopqrstuv";
+
+/// The header has these bytes, behind their length and before the tail, and comes back from them.
+#[track_caller]
+fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(header: &T, bytes: &[u8]) {
+    for tail in [&b""[..], b"tail"] {
+        let expected = [bytes, tail].concat();
+        let mut frame = BytesMut::from(&b"before"[..]);
+        frame_bytes(header, tail, &mut frame).unwrap();
+        let (length, frame) = frame.strip_prefix(b"before").unwrap().split_at(4);
+        assert_eq!(frame, expected, "{header:?}");
+        assert_eq!(length, [u8::try_from(expected.len()).unwrap(), 0, 0, 0]);
+        assert_eq!(
+            (&parse::<T>(frame).unwrap().0, parse::<T>(frame).unwrap().1),
+            (header, tail)
+        );
+    }
+}
+
+/// Every variant has its number, and no number is without its bytes.
+#[track_caller]
+fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, variants: usize) {
+    let mut numbers: Vec<usize> = values.iter().map(|(value, _)| number(value)).collect();
+    for ((_, bytes), number) in values.iter().zip(&numbers) {
+        assert_eq!(usize::from(bytes[0]), *number);
+    }
+    numbers.dedup();
+    assert_eq!(numbers, (0..variants).collect::<Vec<usize>>());
+}
+
+#[test]
+fn host_frames() {
+    let values: [(HostFrame, &[u8]); 4] = [
+        (
+            HostFrame::Welcome(Welcome {
+                concurrency: 16,
+                max_frame_bytes: 64 * 1024 * 1024,
+                cancel_grace_ms: 1000,
+                rest: 300,
+                has_args: true,
+                attachments: vec![1024],
+            }),
+            &[0, 16, 128, 128, 128, 32, 232, 7, 172, 2, 1, 1, 128, 8],
+        ),
+        (
+            HostFrame::Task {
+                ticket: 300,
+                id: 301,
+                attempt: 2,
+                name: 3,
+                attachments: vec![1024, 5],
+                rest: 1,
+            },
+            &[1, 172, 2, 173, 2, 2, 3, 2, 128, 8, 5, 1],
+        ),
+        (HostFrame::Part { ticket: 300 }, &[2, 172, 2]),
+        (HostFrame::Credit { tasks: 16 }, &[3, 16]),
+    ];
+    // A variant without its bytes above does not compile here.
+    let number = |frame: &HostFrame| match frame {
+        HostFrame::Welcome(_) => 0,
+        HostFrame::Task { .. } => 1,
+        HostFrame::Part { .. } => 2,
+        HostFrame::Credit { .. } => 3,
+    };
+    complete(&values, number, 4);
+    for (frame, bytes) in values {
+        golden(&frame, bytes);
+    }
+}
+
+#[test]
+fn worker_frames() {
+    let args = CodecError::new(
+        CodecValue::InitArgs,
+        CodecSide::Worker,
+        CodecStep::Decode,
+        "u8",
+        "why",
+    );
+    let values: [(WorkerFrame, &[u8]); 10] = [
+        (
+            WorkerFrame::Offer(Offer {
+                protocol: 1,
+                pid: 4711,
+                tasks: vec![("fib".to_owned(), 0), ("sum".to_owned(), 7)],
+                inherited: vec!["3: x".to_owned()],
+            }),
+            b"\x00\x01\xe7\x24\x02\x03fib\x00\x03sum\x07\x01\x043: x",
+        ),
+        (WorkerFrame::Ready, &[1]),
+        (WorkerFrame::Failed { init_args: None }, &[2, 0]),
+        (
+            WorkerFrame::Failed {
+                init_args: Some(args.with_attribute_hint()),
+            },
+            b"\x02\x01\x03\x01\x01\x02u8\x03why\x01",
+        ),
+        (WorkerFrame::Started { ticket: 300 }, &[3, 172, 2]),
+        (
+            WorkerFrame::Result {
+                ticket: 300,
+                outcome: Outcome::Done,
+                attachments: vec![1024],
+                rest: 127,
+            },
+            &[4, 172, 2, 0, 1, 128, 8, 127],
+        ),
+        (WorkerFrame::Part { ticket: 300 }, &[5, 172, 2]),
+        (
+            WorkerFrame::Quiet {
+                name: 3,
+                quiet: true,
+            },
+            &[6, 3, 1],
+        ),
+        (WorkerFrame::Item { ticket: 300 }, &[7, 172, 2]),
+        (
+            WorkerFrame::Progress {
+                ticket: 300,
+                done: 1,
+                total: 2,
+            },
+            &[8, 172, 2, 1, 2],
+        ),
+    ];
+    let number = |frame: &WorkerFrame| match frame {
+        WorkerFrame::Offer(_) => 0,
+        WorkerFrame::Ready => 1,
+        WorkerFrame::Failed { .. } => 2,
+        WorkerFrame::Started { .. } => 3,
+        WorkerFrame::Result { .. } => 4,
+        WorkerFrame::Part { .. } => 5,
+        WorkerFrame::Quiet { .. } => 6,
+        WorkerFrame::Item { .. } => 7,
+        WorkerFrame::Progress { .. } => 8,
+    };
+    complete(&values, number, 9);
+    for (frame, bytes) in values {
+        golden(&frame, bytes);
+    }
+}
+
+#[test]
+fn outcomes() {
+    let values: [(Outcome, &[u8]); 6] = [
+        (Outcome::Done, &[0]),
+        (Outcome::Failed, &[1]),
+        (Outcome::Panicked, &[2]),
+        (Outcome::Cancelled { started: false }, &[3, 0]),
+        (Outcome::Cancelled { started: true }, &[3, 1]),
+        (Outcome::Codec, &[4]),
+    ];
+    let number = |outcome: &Outcome| match outcome {
+        Outcome::Done => 0,
+        Outcome::Failed => 1,
+        Outcome::Panicked => 2,
+        Outcome::Cancelled { .. } => 3,
+        Outcome::Codec => 4,
+    };
+    complete(&values, number, 5);
+    for (outcome, bytes) in values {
+        golden(&outcome, bytes);
+    }
+}
+
+#[test]
+fn control_frames_to_a_worker() {
+    let values: [(ControlToWorker, &[u8]); 4] = [
+        (ControlToWorker::Cancel { ticket: 300 }, &[0, 172, 2]),
+        (ControlToWorker::Revoke { ticket: 300 }, &[1, 172, 2]),
+        (ControlToWorker::Ping { nonce: 1 }, &[2, 1]),
+        (ControlToWorker::Exit, &[3]),
+    ];
+    let number = |frame: &ControlToWorker| match frame {
+        ControlToWorker::Cancel { .. } => 0,
+        ControlToWorker::Revoke { .. } => 1,
+        ControlToWorker::Ping { .. } => 2,
+        ControlToWorker::Exit => 3,
+    };
+    complete(&values, number, 4);
+    for (frame, bytes) in values {
+        golden(&frame, bytes);
+    }
+}
+
+#[test]
+fn control_frames_from_a_worker() {
+    let values: [(ControlFromWorker, &[u8]); 5] = [
+        (
+            ControlFromWorker::Pong {
+                nonce: 1,
+                running: None,
+            },
+            &[0, 1, 0],
+        ),
+        (
+            ControlFromWorker::Pong {
+                nonce: 1,
+                running: Some((300, 100_000)),
+            },
+            &[0, 1, 1, 172, 2, 160, 141, 6],
+        ),
+        (
+            ControlFromWorker::Revoked {
+                ticket: 300,
+                given_back: true,
+            },
+            &[1, 172, 2, 1],
+        ),
+        (ControlFromWorker::Signalled { signal: 15 }, &[2, 30]),
+        (ControlFromWorker::Signalled { signal: -1 }, &[2, 1]),
+    ];
+    let number = |frame: &ControlFromWorker| match frame {
+        ControlFromWorker::Pong { .. } => 0,
+        ControlFromWorker::Revoked { .. } => 1,
+        ControlFromWorker::Signalled { .. } => 2,
+    };
+    complete(&values, number, 3);
+    for (frame, bytes) in values {
+        golden(&frame, bytes);
+    }
+}
+
+#[test]
+fn start_configurations() {
+    let config = |place| StartConfig {
+        token: TOKEN,
+        place,
+        slot: 3,
+        generation: 300,
+        grace_ms: 3000,
+        own_group: true,
+    };
+    let places: [(Place, &[u8]); 2] = [
+        (Place::Path(vec![b'/', 0xff]), b"\x00\x02/\xff"),
+        (Place::Name("mp".to_owned()), b"\x01\x02mp"),
+    ];
+    let number = |place: &Place| match place {
+        Place::Path(_) => 0,
+        Place::Name(_) => 1,
+    };
+    complete(&places, number, 2);
+    for (place, bytes) in places {
+        let rest = [3, 172, 2, 184, 23, 1];
+        golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
+    }
+}
+
+#[test]
+fn hellos() {
+    for (channel, number) in [(Channel::Data, 0), (Channel::Control, 1)] {
+        // A further channel does not compile here.
+        match channel {
+            Channel::Data | Channel::Control => {}
+        }
+        let hello = Hello {
+            channel,
+            token: TOKEN,
+        };
+        let bytes = hello.to_bytes();
+        assert_eq!(bytes[..], [&b"actix-mp"[..], &[number], &TOKEN].concat());
+        assert_eq!(Hello::from_bytes(&bytes), Some(hello));
+    }
+}
+
+#[test]
+fn strangers_hellos_are_none() {
+    let hello = Hello {
+        channel: Channel::Data,
+        token: TOKEN,
+    };
+    for (at, byte) in [(0, b'A'), (7, b'q'), (8, 2)] {
+        let mut bytes = hello.to_bytes();
+        bytes[at] = byte;
+        assert_eq!(Hello::from_bytes(&bytes), None);
+    }
+    let mut bytes = hello.to_bytes();
+    bytes[Hello::BYTES - 1] ^= 1;
+    assert!(!Hello::from_bytes(&bytes).unwrap().has(&TOKEN));
+    assert!(hello.has(&TOKEN));
+}
+
+#[test]
+fn these_are_the_bytes_of_protocol_1() {
+    assert_eq!(PROTOCOL, 1);
+}
+
+#[test]
+fn half_a_header_and_unknown_variants_are_errors() {
+    assert!(parse::<HostFrame>(&[]).is_err());
+    assert!(parse::<HostFrame>(&[1, 172, 2, 173]).is_err());
+    assert!(parse::<HostFrame>(&[4]).is_err());
+    assert!(parse::<WorkerFrame>(&[9]).is_err());
+    assert!(parse::<ControlToWorker>(&[4]).is_err());
+    assert!(parse::<ControlFromWorker>(&[3]).is_err());
+    assert!(codec::decode_header::<StartConfig>(&TOKEN).is_err());
+}
