@@ -3,7 +3,7 @@
 //! Belongs here: what the context of a task and the executor share. Does not belong here: running it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -27,7 +27,8 @@ pub(crate) struct Scope {
     /// The task has asked to be told, so it gets time to end by itself.
     listens: Cell<bool>,
     waiters: RefCell<Vec<Waker>>,
-    blocking: Arc<AtomicUsize>,
+    /// Closures on blocking threads, or waiting for one. Most tasks never have any.
+    blocking: OnceCell<Arc<AtomicUsize>>,
 }
 
 impl Scope {
@@ -49,7 +50,7 @@ impl Scope {
             cancelled: Cell::new(false),
             listens: Cell::new(false),
             waiters: RefCell::new(Vec::new()),
-            blocking: Arc::new(AtomicUsize::new(0)),
+            blocking: OnceCell::new(),
         }
     }
 
@@ -81,13 +82,15 @@ impl Scope {
 
     /// Whether code of this task is still on a blocking thread.
     pub(crate) fn is_blocking(&self) -> bool {
-        self.blocking.load(Ordering::Acquire) > 0
+        let blocking = self.blocking.get();
+        blocking.is_some_and(|blocking| blocking.load(Ordering::Acquire) > 0)
     }
 
     pub(crate) fn begin_blocking(&self) -> BlockingGuard {
-        self.blocking.fetch_add(1, Ordering::AcqRel);
+        let count = self.blocking.get_or_init(Arc::default);
+        count.fetch_add(1, Ordering::AcqRel);
         BlockingGuard {
-            count: Arc::clone(&self.blocking),
+            count: Arc::clone(count),
             board: Arc::clone(&self.board),
         }
     }

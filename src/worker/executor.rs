@@ -66,8 +66,7 @@ enum Mourned {
 
 struct Running {
     scope: Rc<Scope>,
-    /// `None` while the first poll is under way.
-    abort: Option<AbortHandle>,
+    abort: AbortHandle,
 }
 
 /// The running tasks of a worker.
@@ -79,6 +78,7 @@ pub(crate) struct Executor {
     worker: WorkerInfo,
     max_bytes: usize,
     cancel_grace: Duration,
+    /// Those that were pending at their first poll. That poll ends before anybody can ask for the task.
     running: RefCell<HashMap<u64, Running>>,
     /// Dropped tasks whose code is still on blocking threads.
     lingering: RefCell<Vec<Rc<Scope>>>,
@@ -89,6 +89,8 @@ pub(crate) struct Executor {
     mourned: RefCell<Vec<(u64, FailureInfo, Mourned)>>,
     /// The session is polling a task itself and writes afterwards anyway.
     inline: Cell<bool>,
+    /// When the last poll had ended, which is when what came after it began.
+    now: Cell<Instant>,
     this: Weak<Executor>,
 }
 
@@ -116,6 +118,7 @@ impl Executor {
             active: Cell::new(0),
             mourned: RefCell::new(Vec::new()),
             inline: Cell::new(false),
+            now: Cell::new(Instant::now()),
             this: this.clone(),
         })
     }
@@ -135,7 +138,9 @@ impl Executor {
     }
 
     /// Polls a task for the first time. `announced` says that the host has been told of its start.
-    pub(crate) fn start(&self, task: Incoming, announced: bool) {
+    ///
+    /// Takes the present time and returns it: one reading of the clock is the end of one poll and the start of the next.
+    pub(crate) fn start(&self, task: Incoming, announced: bool, began: Instant) -> Instant {
         let scope = Rc::new(Scope::new(
             task.ticket,
             task.id,
@@ -147,35 +152,33 @@ impl Executor {
         self.active.set(self.active.get() + 1);
         let Some(entry) = self.program.tasks.get(usize::from(task.name)) else {
             // The session has checked the index; ending the task here keeps the invariant even so.
-            return self.finish(
+            self.finish(
                 task.ticket,
                 Outcome::Cancelled { started: false },
                 &Payload::default(),
             );
+            return began;
         };
-        self.running.borrow_mut().insert(
-            task.ticket,
-            Running {
-                scope: Rc::clone(&scope),
-                abort: None,
-            },
-        );
         let Some(this) = self.this.upgrade() else {
-            return;
+            return began;
         };
-        let run = Arc::clone(&entry.run);
         let mut tracked = Tracked {
             future: None,
             name: task.name,
             scope: Rc::clone(&scope),
             executor: this,
+            began: Some(began),
             ended: false,
         };
+        let run = &entry.run;
         let made = catch_unwind(AssertUnwindSafe(|| run(&task.payload, scope, &self.state)));
         drop(task.payload);
         match made {
             Ok(future) => tracked.future = Some(future),
-            Err(panic) => return tracked.panicked(panic.as_ref()),
+            Err(panic) => {
+                tracked.panicked(panic.as_ref());
+                return Instant::now();
+            }
         }
         // If it is pending it is polled again at once when spawned, with a waker that works.
         self.inline.set(true);
@@ -186,11 +189,12 @@ impl Executor {
             if !announced {
                 self.out.frame(&WorkerFrame::Started { ticket });
             }
+            let scope = Rc::clone(&tracked.scope);
             let abort = tokio::task::spawn_local(tracked).abort_handle();
-            if let Some(running) = self.running.borrow_mut().get_mut(&ticket) {
-                running.abort = Some(abort);
-            }
+            let running = Running { scope, abort };
+            self.running.borrow_mut().insert(ticket, running);
         }
+        self.now.get()
     }
 
     /// Ends a task that the host no longer wants: token first, its future at its next await.
@@ -204,7 +208,6 @@ impl Executor {
             return false;
         };
         scope.cancel();
-        let Some(abort) = abort else { return true };
         if scope.listens() {
             let grace = self.cancel_grace;
             tokio::task::spawn_local(async move {
@@ -223,7 +226,7 @@ impl Executor {
             .running
             .borrow()
             .values()
-            .filter_map(|running| {
+            .map(|running| {
                 running.scope.cancel();
                 running.abort.clone()
             })
@@ -340,9 +343,12 @@ impl Executor {
                 measure.quiet = quiet.then(|| self.out.mark());
             }
         }
-        if self.out.is_due(began, now) {
+        self.now.set(now);
+        if self.out.is_due(began, now, took) {
             self.out.flush_now();
             self.flushed();
+            // Writing, and the failure hook, are no part of the next poll.
+            self.now.set(Instant::now());
         } else if !self.inline.get() {
             self.out.wake_session();
         }
@@ -355,6 +361,8 @@ struct Tracked {
     name: u16,
     scope: Rc<Scope>,
     executor: Rc<Executor>,
+    /// When the first poll begins, for whoever makes it has looked.
+    began: Option<Instant>,
     ended: bool,
 }
 
@@ -409,7 +417,7 @@ impl Future for Tracked {
         let Some(future) = &mut this.future else {
             return Poll::Ready(());
         };
-        let began = Instant::now();
+        let began = this.began.take().unwrap_or_else(Instant::now);
         this.executor.board.poll_begins(this.scope.ticket, began);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let pending = match polled {

@@ -95,8 +95,8 @@ impl Outbox {
         }
     }
 
-    /// Whether the frames here must not wait any longer, after a poll that lasted from `began` to `now`.
-    pub(crate) fn is_due(&self, began: Instant, now: Instant) -> bool {
+    /// Whether the frames here must not wait any longer, after a poll that lasted from `began` to `now` and so `took`.
+    pub(crate) fn is_due(&self, began: Instant, now: Instant, took: Duration) -> bool {
         let pending = self.writer.borrow().pending();
         if pending == 0 {
             return false;
@@ -105,7 +105,7 @@ impl Outbox {
             self.since.set(Some(began));
         }
         pending >= TURN_BYTES
-            || now - began > LONG_POLL
+            || took > LONG_POLL
             || self
                 .since
                 .get()

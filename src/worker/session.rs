@@ -379,6 +379,8 @@ impl Session {
 
     /// Starts what may start. Returns false when the turn is used up first.
     fn run(&mut self, began: Instant) -> bool {
+        // `None` when something else than a poll has taken time since the clock was read.
+        let mut now = None;
         while self.executor.active() < self.concurrency {
             let Some(task) = self.queue.front() else {
                 return true;
@@ -404,6 +406,7 @@ impl Session {
                 self.announced = Some(self.executor.out.mark());
                 self.executor.out.flush_now();
                 self.executor.flushed();
+                now = None;
             }
             // The host must know before the task can do harm.
             if !self.runnable() {
@@ -413,8 +416,11 @@ impl Session {
             let Some(task) = self.queue.pop_front() else {
                 return true;
             };
-            self.executor.start(task, announced);
-            if began.elapsed() > TURN {
+            let ended = self
+                .executor
+                .start(task, announced, now.unwrap_or_else(Instant::now));
+            now = Some(ended);
+            if ended - began > TURN {
                 return false;
             }
         }
