@@ -2,7 +2,7 @@
 //!
 //! Belongs here: plain values and their defaults. Does not belong here: checking them, which is the builder's.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{error::near_names, sched::RestartRules, supervisor::Launch, wire::Payload};
 
@@ -125,24 +125,19 @@ impl Stdio {
 /// Names and versions of the registered tasks, in the order of their names.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTable {
-    names: HashMap<&'static str, u16>,
     tasks: Vec<(&'static str, u32)>,
 }
 
 impl TaskTable {
     /// `tasks` is sorted and without duplicates.
     pub(crate) fn new(tasks: Vec<(&'static str, u32)>) -> Self {
-        Self {
-            names: (0..)
-                .zip(&tasks)
-                .map(|(index, (name, _))| (*name, index))
-                .collect(),
-            tasks,
-        }
+        Self { tasks }
     }
 
+    /// Every submit comes by here: a few comparisons are less than hashing a name.
     pub(crate) fn index(&self, name: &str) -> Option<u16> {
-        self.names.get(name).copied()
+        let found = self.tasks.binary_search_by(|(known, _)| (*known).cmp(name));
+        found.ok().and_then(|index| u16::try_from(index).ok())
     }
 
     pub(crate) fn name(&self, index: u16) -> &'static str {
