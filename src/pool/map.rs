@@ -4,7 +4,7 @@
 //! Invariant: pulled and not yet handed out are never more than the window; dropping a map cancels what it has pulled.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
@@ -25,7 +25,7 @@ use crate::{
         PoolCore, SubmitTask,
         reply::{Mapped, Reply},
     },
-    task::{Task, TaskId},
+    task::{IdMap, Task, TaskId},
 };
 
 /// The most items that are pulled before they are submitted.
@@ -124,7 +124,7 @@ where
                 window: window.max(16),
                 submitted: 0,
                 taken: 0,
-                ids: HashMap::new(),
+                ids: IdMap::default(),
                 task: PhantomData,
             },
         }
@@ -233,7 +233,7 @@ struct Flow<T: Task, S> {
     submitted: u64,
     taken: u64,
     /// Accepted and not handed out.
-    ids: HashMap<u64, TaskId>,
+    ids: IdMap<u64, TaskId>,
     task: PhantomData<fn() -> T>,
 }
 

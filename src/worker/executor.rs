@@ -16,7 +16,6 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -30,7 +29,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::{CodecError, RemoteError, capture},
-    task::{Board, Failure, FailureInfo, Scope, TaskId, WorkerInfo},
+    task::{Board, Failure, FailureInfo, IdMap, Scope, TaskId, WorkerInfo},
     wire::{Outcome, Payload, WorkerFrame, codec},
     worker::{Ended, LocalFuture, Program, outbox::Outbox},
 };
@@ -79,7 +78,7 @@ pub(crate) struct Executor {
     max_bytes: usize,
     cancel_grace: Duration,
     /// Those that were pending at their first poll. That poll ends before anybody can ask for the task.
-    running: RefCell<HashMap<u64, Running>>,
+    running: RefCell<IdMap<u64, Running>>,
     /// Dropped tasks whose code is still on blocking threads.
     lingering: RefCell<Vec<Rc<Scope>>>,
     names: RefCell<Vec<Measure>>,
@@ -113,7 +112,7 @@ impl Executor {
             worker,
             max_bytes,
             cancel_grace,
-            running: RefCell::new(HashMap::new()),
+            running: RefCell::new(IdMap::default()),
             lingering: RefCell::new(Vec::new()),
             active: Cell::new(0),
             mourned: RefCell::new(Vec::new()),

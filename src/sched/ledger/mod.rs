@@ -6,7 +6,6 @@
 
 mod assign;
 mod flight;
-mod ids;
 mod messages;
 mod place;
 mod settle;
@@ -19,11 +18,8 @@ pub(crate) use messages::{
 };
 
 use crate::{
-    sched::{
-        ledger::{ids::IdMap, place::Place},
-        queue::Queue,
-    },
-    task::{Slot, TaskId},
+    sched::{ledger::place::Place, queue::Queue},
+    task::{IdMap, Slot, TaskId},
 };
 
 #[derive(Debug)]

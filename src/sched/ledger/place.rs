@@ -8,11 +8,8 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::{
     error::Started,
-    sched::{
-        credits::Credits,
-        ledger::{Ticket, ids::IdMap},
-    },
-    task::TaskId,
+    sched::{credits::Credits, ledger::Ticket},
+    task::{IdMap, TaskId},
 };
 
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 //! Invariant: an index is settled and taken at most once.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     task::{Context, Poll, Waker},
 };
 
 use parking_lot::Mutex;
 
-use crate::supervisor::reply::Kept;
+use crate::{supervisor::reply::Kept, task::IdMap};
 
 /// One outcome and the place of its input.
 pub(crate) type Taken = (u64, Kept);
@@ -20,7 +20,7 @@ struct State {
     /// In the order of their coming; used when unordered.
     arrived: VecDeque<Taken>,
     /// By index; used when ordered.
-    early: HashMap<u64, Kept>,
+    early: IdMap<u64, Kept>,
     /// The index the consumer of an ordered map takes next.
     next: u64,
     waker: Option<Waker>,

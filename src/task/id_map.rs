@@ -1,4 +1,4 @@
-//! Maps keyed by numbers that this process counts up itself.
+//! Maps keyed by numbers that this process, or for a worker its host, counts up itself.
 //!
 //! Belongs here: the hasher. Does not belong here: what is in the maps.
 
@@ -7,9 +7,9 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// Ids are small numbers that this process counts up itself, so no peer can choose colliding ones.
+/// Ids are small numbers that this process or its host counts up, so nobody else can choose colliding ones.
 #[derive(Debug, Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -26,4 +26,4 @@ impl Hasher for IdHasher {
     }
 }
 
-pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
