@@ -23,7 +23,7 @@ use crate::{
     },
     supervisor::{
         PoolCore, SubmitTask,
-        reply::{Mapped, Reply},
+        reply::{Mapped, Reply, Taken},
     },
     task::{IdMap, Task, TaskId},
 };
@@ -120,6 +120,7 @@ where
                 core: Arc::clone(core),
                 source: Some(Box::pin(items)),
                 mapped: Arc::new(Mapped::new(true)),
+                arrived: VecDeque::new(),
                 pulled: VecDeque::new(),
                 window: window.max(16),
                 submitted: 0,
@@ -227,6 +228,8 @@ struct Flow<T: Task, S> {
     /// `None` when it has ended.
     source: Option<Pin<Box<S>>>,
     mapped: Arc<Mapped>,
+    /// Outcomes that were taken from there together.
+    arrived: VecDeque<Taken>,
     /// Pulled while there was no room.
     pulled: VecDeque<(SubmitTask, Reply)>,
     window: usize,
@@ -251,13 +254,12 @@ where
         if self.outstanding() <= self.window / 2 || !self.pulled.is_empty() {
             self.fill(cx);
         }
-        let mut polled = self.mapped.poll(cx);
-        if polled.is_pending() {
+        if self.arrived.is_empty() && self.mapped.poll(&mut self.arrived, cx).is_pending() {
             self.fill(cx);
             // What was refused is settled already.
-            polled = self.mapped.poll(cx);
+            let _ = self.mapped.poll(&mut self.arrived, cx);
         }
-        if let Poll::Ready((index, kept)) = polled {
+        if let Some((index, kept)) = self.arrived.pop_front() {
             self.taken += 1;
             self.ids.remove(&index);
             let index = usize::try_from(index).unwrap_or(usize::MAX);

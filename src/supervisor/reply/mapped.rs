@@ -67,33 +67,32 @@ impl Mapped {
         state.waker.is_some() && (!self.ordered || index == state.next)
     }
 
-    /// Takes the next outcome, or waits for it.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+    /// Takes every outcome that is next, or waits for one. `into` is empty.
+    pub(crate) fn poll(&self, into: &mut VecDeque<Taken>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        let taken = if self.ordered {
-            let next = state.next;
-            state.early.remove(&next).map(|kept| {
+        if self.ordered {
+            while let Some(kept) = {
+                let next = state.next;
+                state.early.remove(&next)
+            } {
+                into.push_back((state.next, kept));
                 state.next += 1;
-                (next, kept)
-            })
+            }
         } else {
-            state.arrived.pop_front()
-        };
-        match taken {
-            Some(taken) => {
-                state.waker = None;
-                Poll::Ready(taken)
-            }
-            None => {
-                if !state
-                    .waker
-                    .as_ref()
-                    .is_some_and(|old| old.will_wake(cx.waker()))
-                {
-                    state.waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
-            }
+            // Both buffers stay in use, one on each side.
+            std::mem::swap(&mut state.arrived, into);
         }
+        if !into.is_empty() {
+            state.waker = None;
+            return Poll::Ready(());
+        }
+        if !state
+            .waker
+            .as_ref()
+            .is_some_and(|old| old.will_wake(cx.waker()))
+        {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }

@@ -9,7 +9,7 @@ mod mapped;
 use std::{fmt, sync::Arc};
 
 pub(crate) use cell::ReplyCell;
-pub(crate) use mapped::Mapped;
+pub(crate) use mapped::{Mapped, Taken};
 
 use crate::{
     error::{CodecError, CrashReport, Rejected, RemoteError},
