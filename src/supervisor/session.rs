@@ -266,9 +266,30 @@ impl Running<'_> {
     }
 
     fn take_outgoing(&mut self) {
-        self.session
+        let (session, writer) = (&self.session, &mut self.writer);
+        let mut broken = false;
+        session
             .core
-            .take_outgoing(self.session.slot, &mut self.outgoing);
+            .take_outgoing(session.slot, &mut self.outgoing, |task| {
+                let index = session.indexes.get(usize::from(task.name)).copied();
+                let name = index.unwrap_or(u16::MAX);
+                let attachments = lengths(task.payload);
+                let ticket = task.ticket;
+                let queued = writer.value(
+                    |rest| HostFrame::Task {
+                        ticket,
+                        id: task.id.get(),
+                        attempt: task.attempt,
+                        name,
+                        attachments,
+                        rest,
+                    },
+                    HostFrame::Part { ticket },
+                    task.payload,
+                );
+                broken |= queued.is_err();
+            });
+        self.data_broken |= broken;
         let now = Instant::now();
         for ticket in self.outgoing.cancels.drain(..) {
             self.ladder.begin(ticket, now);
@@ -276,31 +297,6 @@ impl Running<'_> {
         let control = std::mem::take(&mut self.outgoing.control);
         for frame in &control {
             self.say(frame);
-        }
-        for task in self.outgoing.tasks.drain(..) {
-            let name = self
-                .session
-                .indexes
-                .get(usize::from(task.name))
-                .copied()
-                .unwrap_or(u16::MAX);
-            let attachments = lengths(&task.payload);
-            let ticket = task.ticket;
-            let queued = self.writer.value(
-                |rest| HostFrame::Task {
-                    ticket,
-                    id: task.id.get(),
-                    attempt: task.attempt,
-                    name,
-                    attachments,
-                    rest,
-                },
-                HostFrame::Part { ticket },
-                &task.payload,
-            );
-            if queued.is_err() {
-                self.data_broken = true;
-            }
         }
     }
 

@@ -41,6 +41,12 @@ impl Payload {
     ///
     /// `lens` are the lengths of the attachments, the body is what is left in front. `None` when they do not fit.
     pub(crate) fn split(tail: Bytes, lens: &[u32]) -> Option<Self> {
+        if lens.is_empty() {
+            return Some(Self {
+                body: tail,
+                attachments: Vec::new(),
+            });
+        }
         // A header of zeros would turn one byte each into a `Bytes` each. The encoder attaches nothing below 1 KiB,
         // so honest tails stay far under this.
         if lens.len() > 1024 + tail.len() / 1024 {

@@ -8,7 +8,7 @@ use crate::{
     task::{Slot, TaskId},
 };
 
-impl<P: Clone, R> Ledger<P, R> {
+impl<P, R> Ledger<P, R> {
     /// Marks a waiting task as awaited right now. Does nothing for any other.
     pub(crate) fn expedite(&mut self, id: TaskId) {
         if self
@@ -122,8 +122,8 @@ impl<P: Clone, R> Ledger<P, R> {
         Some(index)
     }
 
-    /// Takes what is to be written to a worker now.
-    pub(crate) fn take_outbox(&mut self, slot: Slot, into: &mut Vec<Dispatch<P>>) {
+    /// Hands over what is to be written to a worker now.
+    pub(crate) fn take_outbox(&mut self, slot: Slot, mut write: impl FnMut(Dispatch<&P>)) {
         let Some(place) = self.places.get_mut(slot.index() as usize) else {
             return;
         };
@@ -133,12 +133,12 @@ impl<P: Clone, R> Ledger<P, R> {
                 continue; // Cancelled in the outbox: the worker never hears of it.
             };
             if let Some(task) = self.tasks.get(&flight.id.get()) {
-                into.push(Dispatch {
+                write(Dispatch {
                     ticket,
                     id: flight.id,
                     name: task.name,
                     attempt: task.attempt,
-                    payload: task.payload.clone(),
+                    payload: &task.payload,
                 });
             }
         }

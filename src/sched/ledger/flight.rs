@@ -11,7 +11,7 @@ use crate::{
     task::{Slot, TaskId},
 };
 
-impl<P: Clone, R> Ledger<P, R> {
+impl<P, R> Ledger<P, R> {
     /// A worker says that it is about to poll a task for the first time.
     pub(crate) fn started(&mut self, slot: Slot, ticket: Ticket) -> Result<TaskId, Violation> {
         self.expects(slot, ticket)?;

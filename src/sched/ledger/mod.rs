@@ -49,7 +49,7 @@ pub(crate) struct Ledger<P, R> {
     cursor: usize,
 }
 
-impl<P: Clone, R> Ledger<P, R> {
+impl<P, R> Ledger<P, R> {
     pub(crate) fn new(slots: usize, names: u16, max_attempts: u32) -> Self {
         Self {
             next_id: 1,

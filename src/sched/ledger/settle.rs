@@ -15,7 +15,7 @@ use crate::{
     task::{Slot, TaskId},
 };
 
-impl<P: Clone, R> Ledger<P, R> {
+impl<P, R> Ledger<P, R> {
     /// A worker reports the end of a task.
     pub(crate) fn finished(
         &mut self,

@@ -7,7 +7,7 @@ mod a_task_given_back_runs_elsewhere_or_settles;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 
 use crate::{
-    sched::{Dispatch, Ledger, NewTask, Ticket},
+    sched::{Ledger, NewTask, Ticket},
     task::{Slot, TaskId},
 };
 
@@ -38,7 +38,7 @@ fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive:
 /// Assigns what can be, and returns the tickets and tasks that this worker is sent.
 fn send(ledger: &mut Ledger<(), &'static str>, slot: Slot) -> Vec<(Ticket, TaskId)> {
     ledger.assign(false, |_| {});
-    let mut sent: Vec<Dispatch<()>> = Vec::new();
-    ledger.take_outbox(slot, &mut sent);
-    sent.iter().map(|task| (task.ticket, task.id)).collect()
+    let mut sent = Vec::new();
+    ledger.take_outbox(slot, |task| sent.push((task.ticket, task.id)));
+    sent
 }

@@ -12,10 +12,9 @@ use crate::{
     wire::{ControlToWorker, Payload},
 };
 
-/// What a session has to tell its worker.
+/// What a session has to tell its worker, tasks excepted.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    pub(crate) tasks: Vec<Dispatch<Payload>>,
     pub(crate) control: Vec<ControlToWorker>,
     /// Tickets whose ladder begins.
     pub(crate) cancels: Vec<Ticket>,
@@ -62,10 +61,16 @@ impl PoolCore {
         }
     }
 
-    /// Takes what a session has to tell its worker.
-    pub(crate) fn take_outgoing(&self, slot: Slot, into: &mut Outgoing) {
+    /// Takes what a session has to tell its worker. `write` queues a task's frame, and no more: the lock is held.
+    pub(crate) fn take_outgoing(
+        &self,
+        slot: Slot,
+        into: &mut Outgoing,
+        write: impl FnMut(Dispatch<&Payload>),
+    ) {
         let mut state = self.state.lock();
-        state.ledger.take_outbox(slot, &mut into.tasks);
+        // From where the payload is: a clone of it may have to allocate.
+        state.ledger.take_outbox(slot, write);
         if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
             into.control.append(&mut lane.control);
             into.cancels.append(&mut lane.cancels);

@@ -267,7 +267,15 @@ impl Pool {
 
     fn write(&mut self, index: usize) -> &'static str {
         let mut found = Vec::new();
-        self.ledger.take_outbox(slot(index), &mut found);
+        self.ledger.take_outbox(slot(index), |task| {
+            found.push(Dispatch {
+                ticket: task.ticket,
+                id: task.id,
+                name: task.name,
+                attempt: task.attempt,
+                payload: *task.payload,
+            });
+        });
         let expected: Vec<Dispatch<u64>> = self
             .reference
             .write(index)
