@@ -164,17 +164,15 @@ fn encode_in<T: Serialize + ?Sized>(scratch: &mut Vec<u8>, value: &T) -> Result<
     scratch.clear();
     let (result, attachments) =
         blob::collecting(|| postcard::serialize_with_flavor(value, Append(&mut *scratch)));
-    let body = if scratch.capacity() > KEPT_SCRATCH {
+    let payload = if scratch.capacity() > KEPT_SCRATCH {
         let mut body = mem::take(scratch);
         body.shrink_to_fit();
-        Bytes::from(body)
-    } else if scratch.is_empty() {
-        Bytes::new()
+        Payload::new(Bytes::from(body), attachments)
     } else {
-        Bytes::copy_from_slice(scratch)
+        Payload::copied(scratch, attachments)
     };
     match result {
-        Ok(()) => Ok(Payload::new(body, attachments)),
+        Ok(()) => Ok(payload),
         Err(error) => Err(why_not(value, error)),
     }
 }

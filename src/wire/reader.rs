@@ -146,8 +146,12 @@ impl<H> Assembly<H> {
             });
         }
         if rest == 0 {
-            let payload = Payload::split(Bytes::copy_from_slice(tail), &attachments)
-                .ok_or(AssemblyError::Lengths)?;
+            let payload = if attachments.is_empty() {
+                Payload::copied(tail, Vec::new())
+            } else {
+                Payload::split(Bytes::copy_from_slice(tail), &attachments)
+                    .ok_or(AssemblyError::Lengths)?
+            };
             return Ok(Some((header, payload)));
         }
         let total = usize::try_from(total).unwrap_or(usize::MAX);

@@ -88,7 +88,7 @@ impl<P: Serialize> FrameWriter<P> {
         if total <= COPY_BYTES {
             let before = self.tail.len();
             let mut chunks = payload.chunks();
-            let body = chunks.next().map(AsRef::as_ref).unwrap_or_default();
+            let body = chunks.next().unwrap_or_default();
             frame_bytes(&header(0), body, &mut self.tail)?;
             let mut more = 0;
             for chunk in chunks {
@@ -102,9 +102,8 @@ impl<P: Serialize> FrameWriter<P> {
             return Ok(());
         }
         let mut chunks: VecDeque<Bytes> = payload
-            .chunks()
+            .shared_chunks()
             .filter(|chunk| !chunk.is_empty())
-            .cloned()
             .collect();
         let first = take(&mut chunks, PART_BYTES);
         let sent: usize = first.iter().map(Bytes::len).sum();

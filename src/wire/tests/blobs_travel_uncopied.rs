@@ -48,8 +48,7 @@ fn several_blobs_keep_their_order() {
 
 #[test]
 fn an_index_beyond_the_attachments_is_an_error() {
-    let body = encode(&blob(4096)).unwrap().body().clone();
-    let none = Payload::new(body, Vec::new());
+    let none = Payload::copied(encode(&blob(4096)).unwrap().body(), Vec::new());
     assert_eq!(
         decode::<Blob>(&none).unwrap_err(),
         "there is no attachment 0"
@@ -74,7 +73,7 @@ impl Serialize for Sealed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let inner = encode(&(&self.0, "sealed")).map_err(S::Error::custom)?;
         let attachments: Vec<_> = inner.attachments().iter().cloned().map(Blob).collect();
-        (Blob(inner.body().clone()), attachments).serialize(serializer)
+        (Blob(Bytes::copy_from_slice(inner.body())), attachments).serialize(serializer)
     }
 }
 

@@ -7,9 +7,12 @@ use super::super::Payload;
 fn split(tail: &'static [u8], lens: &[u32]) -> Option<(Bytes, Vec<Bytes>)> {
     let payload = Payload::split(Bytes::from_static(tail), lens)?;
     assert_eq!(payload.len(), tail.len());
-    let chunks: Vec<Bytes> = payload.chunks().cloned().collect();
+    let chunks: Vec<&[u8]> = payload.chunks().collect();
     assert_eq!(chunks.concat(), tail);
-    Some((payload.body().clone(), payload.attachments().to_vec()))
+    let shared: Vec<Bytes> = payload.shared_chunks().collect();
+    assert_eq!(shared.concat(), tail);
+    let body = Bytes::copy_from_slice(payload.body());
+    Some((body, payload.attachments().to_vec()))
 }
 
 #[test]
