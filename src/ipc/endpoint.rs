@@ -114,22 +114,22 @@ impl Endpoint {
 
     /// Waits for the next connection, whoever it is from.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        Ok(Stream::local(self.listener.accept().await?))
+        Stream::local(self.listener.accept().await?)
     }
 }
 
 impl Stream {
     /// Connects to a host's endpoint.
     pub(crate) async fn connect(place: &Place) -> io::Result<Self> {
-        Ok(Self::local(LocalStream::connect(name(place)?).await?))
+        Self::local(LocalStream::connect(name(place)?).await?)
     }
 
     /// Says what is wrong with a peer, where the platform tells who it is.
     pub(crate) fn check_peer(&self, expected: PeerExpectation) -> Result<(), String> {
-        let Self::Local(stream) = self else {
+        let Self::Local(socket) = self else {
             return Ok(());
         };
-        let Ok(peer) = stream.peer_creds() else {
+        let Some(peer) = socket.peer() else {
             // The token has to do where the platform does not tell.
             return Ok(());
         };

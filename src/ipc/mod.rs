@@ -7,6 +7,7 @@
 mod directory;
 mod endpoint;
 mod lifeline;
+mod socket;
 mod stream;
 
 pub(crate) use endpoint::{Endpoint, PeerExpectation, SocketPlace};

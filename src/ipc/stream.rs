@@ -14,14 +14,12 @@ use std::{
 use interprocess::local_socket::tokio::Stream as LocalStream;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// Bytes of a socket buffer that are asked for; the system may grant less.
-#[cfg(unix)]
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+use crate::ipc::socket::Socket;
 
 /// A local socket, or an in-memory pipe for tests.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Local(LocalStream),
+    Local(Socket),
     #[cfg_attr(
         not(feature = "test-util"),
         expect(dead_code, reason = "made by the in-process launcher")
@@ -30,9 +28,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    pub(super) fn local(stream: LocalStream) -> Self {
-        raise_buffers(&stream);
-        Self::Local(stream)
+    pub(super) fn local(stream: LocalStream) -> io::Result<Self> {
+        Socket::new(stream).map(Self::Local)
     }
 
     /// Two ends of an in-memory pipe.
@@ -48,12 +45,14 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let read = match self {
-            Self::Local(stream) => Pin::new(&mut &*stream).poll_read(cx, &mut buffer),
-            Self::Memory(pipe) => Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, &mut buffer),
-        };
-        read.map_ok(|()| buffer.filled().len())
+        match self {
+            Self::Local(socket) => socket.poll_read(cx, buffer),
+            Self::Memory(pipe) => {
+                let mut buffer = ReadBuf::new(buffer);
+                let read = Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, &mut buffer);
+                read.map_ok(|()| buffer.filled().len())
+            }
+        }
     }
 
     /// Writes all of `bytes`.
@@ -87,15 +86,7 @@ impl Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self {
-            #[cfg(unix)]
-            Self::Local(LocalStream::UdSocket(socket)) => {
-                Pin::new(&mut &*socket).poll_write_vectored(cx, slices)
-            }
-            #[cfg(not(unix))]
-            Self::Local(stream) => {
-                let first = slices.first().map_or(&[][..], |slice| slice);
-                Pin::new(&mut &*stream).poll_write(cx, first)
-            }
+            Self::Local(socket) => socket.poll_write(cx, slices),
             Self::Memory(pipe) => {
                 let first = slices.first().map_or(&[][..], |slice| slice);
                 Pin::new(&mut *pipe.borrow_mut()).poll_write(cx, first)
@@ -103,16 +94,3 @@ impl Stream {
         }
     }
 }
-
-/// Larger buffers nearly double what a socket carries; a refusal costs only speed.
-#[cfg(unix)]
-fn raise_buffers(stream: &LocalStream) {
-    use std::os::fd::AsFd;
-    let LocalStream::UdSocket(socket) = stream;
-    let fd = socket.as_fd();
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size(fd, SOCKET_BUFFER);
-    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(fd, SOCKET_BUFFER);
-}
-
-#[cfg(not(unix))]
-fn raise_buffers(_: &LocalStream) {}
