@@ -61,18 +61,16 @@ fn main() -> Outcome {
     // The first round only warms up.
     for round in 0..=args.rounds {
         for (name, size, depth, bytes) in ROWS {
+            let name = format!("echo of {name}, {depth} in flight per worker");
+            if !args.wants(&name) {
+                continue;
+            }
             // A number of messages that both children share.
             let each = (bytes / size / WORKERS / args.amount(1, 8)).max(2);
             let product = system.block_on(product(&pool, size, depth, each * WORKERS))?;
             let bare = runtime.block_on(bare(&mut a.socket, &mut b.socket, size, depth, each))?;
             if round > 0 {
-                table.add(
-                    &format!("echo of {name}, {depth} in flight per worker"),
-                    Unit::MegabytesPerSecond,
-                    Bar::None,
-                    product,
-                    bare,
-                );
+                table.add(&name, Unit::MegabytesPerSecond, Bar::None, product, bare);
             }
         }
     }

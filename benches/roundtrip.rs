@@ -25,25 +25,31 @@ impl Task for Echo {
     }
 }
 
-/// The re-execution whose processes are all on one CPU.
-const ONE_CPU: &str = "one-cpu";
+/// The part of which all processes are on one CPU, in a re-execution.
+const ONE_CPU: &str = "all on one CPU";
+
+/// The part that the system places as it likes.
+const FREE: &str = "free";
 
 fn main() -> Outcome {
     let workers = WorkerSpec::new().task::<Echo>().init();
     common::bare_child(echo)?;
     let args = Args::parse()?;
     if args.part.as_deref() == Some(ONE_CPU) {
-        return measure(&args, &workers, "all on one CPU", Bar::AtMost(2.5));
+        return measure(&args, &workers, ONE_CPU, Bar::AtMost(2.5));
     }
     println!(
         "# roundtrip: {} rounds of {} tasks, one at a time",
         args.rounds,
         trips(&args)
     );
-    if !common::reexecute_on_one_cpu(&args, ONE_CPU)? {
-        println!("all on one CPU: skipped, `taskset -c 0` does not work here");
+    if args.wants(ONE_CPU) && !common::reexecute_on_one_cpu(&args, ONE_CPU)? {
+        println!("{ONE_CPU}: skipped, `taskset -c 0` does not work here");
     }
-    measure(&args, &workers, "free", Bar::None)
+    if args.wants(FREE) {
+        measure(&args, &workers, FREE, Bar::None)?;
+    }
+    Ok(())
 }
 
 fn trips(args: &Args) -> usize {

@@ -31,6 +31,40 @@ const WORKERS: usize = 2;
 /// Single submits that wait at the same time.
 const OUTSTANDING: usize = 1024;
 
+/// What each worker would have of them without limits.
+const SHARE: usize = OUTSTANDING / WORKERS;
+
+#[derive(Clone, Copy)]
+enum How {
+    MapWide,
+    MapDefault,
+    SubmitsWide,
+    SubmitsDefault,
+}
+
+const ROWS: [(&str, How, Bar); 4] = [
+    (
+        "`map`, concurrency 64; bare: 64 in flight per child",
+        How::MapWide,
+        Bar::AtLeast(0.25),
+    ),
+    (
+        "`map`, defaults; bare: 16 in flight per child",
+        How::MapDefault,
+        Bar::None,
+    ),
+    (
+        "1,024 submits outstanding, concurrency 64; bare: 512 in flight per child",
+        How::SubmitsWide,
+        Bar::None,
+    ),
+    (
+        "1,024 submits outstanding, defaults; bare: 512 in flight per child",
+        How::SubmitsDefault,
+        Bar::None,
+    ),
+];
+
 fn main() -> Outcome {
     let workers = WorkerSpec::new().task::<Noop>().init();
     common::bare_child(serve)?;
@@ -53,43 +87,21 @@ fn main() -> Outcome {
     let mut table = Table::default();
     // The first round only warms up.
     for round in 0..=args.rounds {
-        let mut row = |name, bar, product, bare| {
+        for (name, how, bar) in ROWS {
+            if !args.wants(name) {
+                continue;
+            }
+            let (product, window) = match how {
+                How::MapWide => (system.block_on(map(&wide, tasks))?, 64),
+                How::MapDefault => (system.block_on(map(&default, tasks))?, 16),
+                How::SubmitsWide => (system.block_on(submits(&wide, tasks))?, SHARE),
+                How::SubmitsDefault => (system.block_on(submits(&default, tasks))?, SHARE),
+            };
+            let bare = runtime.block_on(stream(&mut a.socket, &mut b.socket, window, tasks))?;
             if round > 0 {
                 table.add(name, Unit::PerSecond, bar, product, bare);
             }
-        };
-        let mut bare =
-            |window| runtime.block_on(stream(&mut a.socket, &mut b.socket, window, tasks));
-
-        let product = system.block_on(map(&wide, tasks))?;
-        row(
-            "`map`, concurrency 64; bare: 64 in flight per child",
-            Bar::AtLeast(0.25),
-            product,
-            bare(64)?,
-        );
-        let product = system.block_on(map(&default, tasks))?;
-        row(
-            "`map`, defaults; bare: 16 in flight per child",
-            Bar::None,
-            product,
-            bare(16)?,
-        );
-        let of_512 = bare(OUTSTANDING / WORKERS)?;
-        let product = system.block_on(submits(&wide, tasks))?;
-        row(
-            "1,024 submits outstanding, concurrency 64; bare: 512 in flight per child",
-            Bar::None,
-            product,
-            of_512,
-        );
-        let product = system.block_on(submits(&default, tasks))?;
-        row(
-            "1,024 submits outstanding, defaults; bare: 512 in flight per child",
-            Bar::None,
-            product,
-            of_512,
-        );
+        }
     }
     a.close()?;
     b.close()?;

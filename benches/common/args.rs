@@ -12,14 +12,17 @@ pub(crate) struct Args {
     pub(crate) rounds: usize,
     /// The part that a re-execution of the benchmark is to do.
     pub(crate) part: Option<String>,
+    /// Parts of the names of the wanted rows.
+    filters: Vec<String>,
 }
 
 impl Args {
-    /// Reads `--quick`, `--rounds N` and `--part NAME`. What cargo adds is accepted.
+    /// Reads `--quick`, `--rounds N`, `--part NAME` and parts of names. What cargo adds is accepted.
     pub(crate) fn parse() -> Outcome<Self> {
         let mut quick = false;
         let mut rounds = None;
         let mut part = None;
+        let mut filters = Vec::new();
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -29,8 +32,9 @@ impl Args {
                     rounds = Some(words.next().ok_or("--rounds takes a number")?.parse()?)
                 }
                 "--part" => part = words.next(),
-                // Filters and flags that cargo hands to every benchmark alike.
-                other => eprintln!("not known here, ignored: {other}"),
+                // Cargo hands flags to every benchmark alike.
+                flag if flag.starts_with('-') => eprintln!("not known here, ignored: {flag}"),
+                _ => filters.push(word),
             }
         }
         if cfg!(debug_assertions) {
@@ -47,7 +51,13 @@ impl Args {
             quick,
             rounds,
             part,
+            filters,
         })
+    }
+
+    /// Whether a row is to be measured: all are, unless parts of names were given.
+    pub(crate) fn wants(&self, row: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| row.contains(filter))
     }
 
     /// One of two amounts.
