@@ -1,11 +1,5 @@
 //! What a pool leaves to others: its arbiter's timers and sockets while it is flooded, and the CPU while it is idle.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 mod measure;

@@ -3,12 +3,6 @@
 //! Each module is a program of its own as far as workers go: its test `worker_entry` is what runs in the process that a
 //! pool starts. Process ids and times are replaced, nothing else is.
 #![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test"
-)]
 
 mod common;
 

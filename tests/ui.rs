@@ -2,7 +2,6 @@
 //!
 //! The texts are those of one compiler version; with another the programs are not tried. After a change on purpose:
 //! `TRYBUILD=overwrite cargo test --test ui`, and read what was written.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::process::Command;
 
