@@ -67,6 +67,11 @@ impl FrameReader {
         self.start != self.end
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     fn frame_length(&self) -> Option<usize> {
         let prefix = self.buffer.get(self.start..self.start + 4)?;
         if self.end - self.start < 4 {
@@ -196,5 +201,12 @@ impl<H> Assembly<H> {
     /// Whether parts of this value are still to come.
     pub(crate) fn contains(&self, ticket: u64) -> bool {
         self.partial.contains_key(&ticket)
+    }
+
+    /// Bytes taken for values that are not whole yet.
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> usize {
+        let partial = self.partial.values();
+        partial.map(|partial| partial.bytes.capacity()).sum()
     }
 }

@@ -13,4 +13,4 @@ mod random;
 mod reference;
 mod restart;
 
-use random::Run;
+pub(crate) use random::{Random, Run};

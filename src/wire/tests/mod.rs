@@ -7,9 +7,11 @@ mod blobs_travel_uncopied;
 mod debug_builds_check_types_where_they_are_encoded;
 mod golden_bytes;
 mod hostile_bytes_fail_cleanly;
+mod hostile_streams_fail_cleanly;
 mod json_carries_what_postcard_cannot;
 mod tails_split_as_they_were_sent;
 mod values_come_back_equal;
+mod values_pass_in_parts;
 
 use std::fmt::Debug;
 
