@@ -10,6 +10,8 @@ mod assign;
 mod intake;
 mod lanes;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},

@@ -1,0 +1,161 @@
+//! What the core keeps apart and does not forget, without a worker or an arbiter.
+
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Crash, LossCause, WorkerStartError},
+    sched::{RestartRules, Ticket},
+    supervisor::{
+        Config, Launch, LaunchOrder, Launched, PoolCore, Stdio, SubmitTask, TaskTable, WhenFull,
+        core::{Event, Outgoing},
+        reply::{Reply, ReplyCell, Settled},
+    },
+    task::{Slot, TaskId},
+    wire::Payload,
+};
+
+const A: Slot = Slot::new(0);
+
+#[derive(Debug)]
+struct Never;
+
+impl Launch for Never {
+    fn launch(&self, _: LaunchOrder) -> Result<Launched, WorkerStartError> {
+        Err(WorkerStartError::Refused {
+            message: "these tests need no worker".to_owned(),
+        })
+    }
+}
+
+/// A core with one slot, whose worker is ready, and room for so many bytes of results.
+fn core(result_bytes: usize) -> Arc<PoolCore> {
+    let core = PoolCore::new(Config {
+        table: Arc::new(TaskTable::new(vec![("task", 0)])),
+        launcher: Arc::new(Never),
+        processes: 1,
+        concurrency: 4,
+        queue_limit: 100,
+        queue_bytes: 1000,
+        result_bytes,
+        when_full: WhenFull::Reject,
+        rules: RestartRules {
+            budget: None,
+            period: Duration::ZERO,
+            backoff_min: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+        },
+        max_attempts: 3,
+        start_timeout: Duration::ZERO,
+        max_frame_bytes: 1000,
+        cancel_grace: Duration::ZERO,
+        grace: Duration::ZERO,
+        stdio: Stdio::default(),
+        init_args: None,
+    });
+    core.up(A);
+    core
+}
+
+fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
+    let cell = Arc::new(ReplyCell::default());
+    let task = SubmitTask {
+        name: "task",
+        payload: Ok(Payload::default()),
+        idempotent: false,
+        exclusive: false,
+    };
+    let id = core.submit(task, Reply::Handle(Arc::clone(&cell)));
+    (id.unwrap(), cell)
+}
+
+/// What the worker is told now: its tasks, and the rest.
+fn told(core: &PoolCore) -> (Vec<(Ticket, TaskId)>, Outgoing) {
+    let (mut tasks, mut rest) = (Vec::new(), Outgoing::default());
+    core.take_outgoing(A, &mut rest, |task| tasks.push((task.ticket, task.id)));
+    (tasks, rest)
+}
+
+fn lose(core: &PoolCore) {
+    let crash = Crash {
+        slot: A,
+        generation: 0,
+        pid: None,
+        code: None,
+        signal: Some(9),
+        cause: LossCause::Signal,
+        detail: None,
+        rss: None,
+        uptime: Duration::ZERO,
+        stderr_tail: String::new(),
+    };
+    core.lost(A, &Arc::new(crash), false);
+}
+
+fn outcome(cell: &ReplyCell) -> Option<Settled> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match cell.poll(&mut cx) {
+        std::task::Poll::Ready(kept) => Some(kept.settled.clone()),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[test]
+fn what_was_to_be_said_to_a_lost_worker_is_not_said_to_the_next() {
+    let core = core(1000);
+    let (id, cell) = submit(&core);
+    assert_eq!(told(&core).0, [(1, id)]);
+    core.cancel(id, false);
+    // Its session ends before it has taken the request.
+    lose(&core);
+    assert!(matches!(
+        outcome(&cell),
+        Some(Settled::Cancelled { started: false })
+    ));
+    core.up(A);
+    let (next, _cell) = submit(&core);
+    let (tasks, rest) = told(&core);
+    // The same ticket: a Cancel of the old one would end the new one.
+    assert_eq!(tasks, [(1, next)]);
+    assert_eq!((rest.control, rest.cancels), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn what_a_lost_worker_still_says_is_not_taken_for_the_word_of_the_next() {
+    let core = core(1000);
+    let (id, _cell) = submit(&core);
+    assert_eq!(told(&core).0, [(1, id)]);
+    lose(&core);
+    let done = || Event::Finished(1, Settled::Done(Payload::default()));
+    assert!(core.apply(A, &mut vec![done()]).is_err());
+    core.up(A);
+    // Sent again under the same ticket, but not written yet.
+    assert!(core.apply(A, &mut vec![done()]).is_err());
+    assert_eq!(told(&core).0, [(1, id)]);
+    assert!(core.apply(A, &mut vec![done()]).is_ok());
+}
+
+#[test]
+fn an_awaited_task_that_comes_back_is_sent_beside_results_over_their_limit() {
+    let core = core(100);
+    let (_, untaken) = submit(&core);
+    assert_eq!(told(&core).0.len(), 1);
+    let large = Payload::new(Bytes::from(vec![0; 200]), Vec::new());
+    let done = Event::Finished(1, Settled::Done(large));
+    core.apply(A, &mut vec![done]).unwrap();
+    let (id, cell) = submit(&core);
+    assert_eq!(told(&core).0, []);
+    // Somebody awaits it, and says so once.
+    assert!(outcome(&cell).is_none());
+    core.expedite(id);
+    assert_eq!(told(&core).0, [(2, id)]);
+    lose(&core);
+    core.up(A);
+    assert_eq!(told(&core).0, [(1, id)]);
+    assert!(outcome(&untaken).is_some());
+}
