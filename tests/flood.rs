@@ -21,7 +21,7 @@ use actix_multiprocess::{
     testing::assert_clean, worker_entry,
 };
 use common::{eventually, status_is};
-use measure::alone;
+use measure::{all_settled, alone};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -165,10 +165,7 @@ async fn flood(
     rest.join().unwrap();
     // Behind everything else in the mailbox.
     pool.addr().send(GetStatus).await.unwrap();
-    status_is(pool, "all has settled", |status| {
-        status.counts.accepted == status.counts.settled()
-    })
-    .await;
+    all_settled(pool).await;
     let took = began.elapsed();
     let (ticks, late) = ticker.stop().await;
     let status = pool.status().await;

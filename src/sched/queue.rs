@@ -7,6 +7,9 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 
 use crate::task::TaskId;
 
+/// Room for so many tasks is never given back.
+pub(super) const KEPT: usize = 16 * 1024;
+
 /// A first-in first-out queue of task ids with removal from the middle, and a group in front for those that come back.
 ///
 /// Removal leaves a tombstone that is skipped later, so that cancelling is O(1); the queue is
@@ -66,6 +69,10 @@ impl Queue {
         }
         let id = self.front()?;
         self.order.pop_front();
+        let room = self.order.capacity();
+        if room > KEPT && self.order.len() < room / 8 {
+            self.order.shrink_to(room / 4);
+        }
         Some(id)
     }
 

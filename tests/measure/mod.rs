@@ -54,6 +54,17 @@ pub(crate) async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
+/// Waits until every task has settled, for as long as the watchdog lets it.
+pub(crate) async fn all_settled(pool: &Pool) {
+    loop {
+        let counts = pool.status().await.counts;
+        if counts.accepted == counts.settled() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// One line of `/proc/<pid>/status`, in bytes. The resident set there is that of `statm`, without its unit of pages.
 fn memory(pid: u32, field: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -84,11 +95,16 @@ pub(crate) struct Peak {
 
 impl Peak {
     pub(crate) fn new() -> Self {
-        // 5 resets the high-water mark of the resident set: proc(5).
-        fs::write("/proc/self/clear_refs", "5").unwrap();
+        Self::reset();
         Self {
             before: rss(std::process::id()),
         }
+    }
+
+    /// Forgets how far it has risen up to now.
+    pub(crate) fn reset() {
+        // 5 resets the high-water mark of the resident set: proc(5).
+        fs::write("/proc/self/clear_refs", "5").unwrap();
     }
 
     pub(crate) fn growth(&self) -> usize {

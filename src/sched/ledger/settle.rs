@@ -11,6 +11,7 @@ use crate::{
             Cancelled, Finished, Ledger, Lost, LostTask, Ticket, Unsettled, Verdict, Violation,
             place::Flight,
         },
+        queue::KEPT,
     },
     task::{Slot, TaskId},
 };
@@ -50,6 +51,11 @@ impl<P, R> Ledger<P, R> {
     fn settle(&mut self, id: TaskId) -> Option<R> {
         let task = self.tasks.remove(&id.get())?;
         self.bytes -= task.bytes;
+        // A table that a flood has grown would keep its size for good. Halving twice leaves room to grow again.
+        let room = self.tasks.capacity();
+        if room > KEPT && self.tasks.len() < room / 8 {
+            self.tasks.shrink_to(room / 4);
+        }
         Some(task.reply)
     }
 
