@@ -13,8 +13,8 @@ use std::{
 
 use actix::{Recipient, System};
 use actix_multiprocess::{
-    Blob, LossCause, Pool, Rejected, RemoteError, Started, Submit, TaskError, TaskHandle,
-    WorkerSpec, worker_entry,
+    Blob, LossCause, Pool, PoolBuilder, Rejected, RemoteError, Started, Submit, TaskError,
+    TaskHandle, WorkerSpec, worker_entry,
 };
 use nix::sys::signal::Signal;
 
@@ -105,15 +105,16 @@ worker_entry!(
         .task::<Wait>()
 );
 
-async fn start(base: &Path, processes: usize) -> Pool {
+fn builder(base: &Path, processes: usize) -> PoolBuilder {
     Pool::builder(workers())
         .processes(processes)
         .grace(GRACE)
         .cancel_grace(GRACE)
         .socket_dir(base)
-        .start()
-        .await
-        .expect("a pool")
+}
+
+async fn start(base: &Path, processes: usize) -> Pool {
+    builder(base, processes).start().await.expect("a pool")
 }
 
 /// Whatever is made once and kept is there after this.
@@ -185,6 +186,24 @@ fn system_ends(state: &str, base: &Path) {
     drop(pool);
 }
 
+/// The same when the pool has an arbiter of its own, which nobody joins.
+fn system_ends_elsewhere(state: &str, base: &Path) {
+    System::new().block_on(warm_up(base));
+    let before = Possessions::now();
+    let system = System::new();
+    let pool = system.block_on(async {
+        let builder = builder(base, processes_for(state)).own_arbiter();
+        let pool = builder.start().await.expect("a pool");
+        bring_about(state, &pool, base).await;
+        System::current().stop();
+        pool
+    });
+    system_of_the_thread_ends(system);
+    before.are_all(SLACK);
+    no_socket_below(base);
+    drop(pool);
+}
+
 /// The drop of everything that keeps a pool open, in a process that goes on.
 async fn addresses_are_dropped(state: &str, base: &Path) {
     warm_up(base).await;
@@ -238,6 +257,7 @@ fn is_killed(state: &str, base: &Path) {
 fn host_process() {
     host(|scenario, base| match scenario.split_once('/') {
         Some(("system_ends", state)) => system_ends(state, base),
+        Some(("system_ends_elsewhere", state)) => system_ends_elsewhere(state, base),
         Some(("addresses_are_dropped", state)) => {
             System::new().block_on(addresses_are_dropped(state, base));
         }
@@ -321,6 +341,16 @@ fn end_of_system_leaves_nothing_of_a_stopped_worker() {
 #[test]
 fn end_of_system_leaves_nothing_of_a_worker_with_a_full_socket() {
     survives_clean("system_ends/full");
+}
+
+#[test]
+fn end_of_system_leaves_nothing_of_a_pool_on_its_own_arbiter() {
+    survives_clean("system_ends_elsewhere/spinning");
+}
+
+#[test]
+fn end_of_system_leaves_nothing_of_an_initializer_of_a_pool_on_its_own_arbiter() {
+    survives_clean("system_ends_elsewhere/initializing");
 }
 
 #[test]
