@@ -64,6 +64,20 @@ fn pong(running: Option<(u64, u64)>) -> Vec<u8> {
     said(&ControlFromWorker::Pong { nonce: 1, running })
 }
 
+fn given_back(ticket: u64) -> Vec<u8> {
+    said(&ControlFromWorker::Revoked {
+        ticket,
+        given_back: true,
+    })
+}
+
+/// Says that a cancelled task holds its loop, so that the host asks for the others back.
+fn wait_for_revoke(it: &mut Hostile) {
+    while !matches!(it.asked(), ControlToWorker::Ping { .. }) {}
+    it.control(&pong(Some((it.held[0].ticket, 10_000_000))), 1);
+    while !matches!(it.asked(), ControlToWorker::Revoke { .. }) {}
+}
+
 /// A third connection.
 fn intrude(config: &StartConfig, words: &[u8]) {
     let mut third = connect(&config.place);
@@ -496,26 +510,34 @@ pub(crate) fn all() -> Vec<Case> {
             "task_given_back_with_half_its_value_there",
             Serving(|it| {
                 it.announce(1, MOST);
-                while !matches!(it.asked(), ControlToWorker::Ping { .. }) {}
-                it.control(&pong(Some((it.held[0].ticket, 10_000_000))), 1);
-                while !matches!(it.asked(), ControlToWorker::Revoke { .. }) {}
-                let revoked = ControlFromWorker::Revoked {
-                    ticket: it.held[1].ticket,
-                    given_back: true,
-                };
-                it.control(&said(&revoked), 1);
+                wait_for_revoke(it);
+                it.control(&given_back(it.held[1].ticket), 1);
             }),
             Else(host::takes_no_task_back_that_has_a_value),
         ),
         case(
-            "task_given_back_unasked",
+            // It would be polled a second time elsewhere.
+            "task_given_back_that_has_started",
             Serving(|it| {
-                let revoked = ControlFromWorker::Revoked {
-                    ticket: it.held[1].ticket,
-                    given_back: true,
-                };
-                it.control(&said(&revoked), 1);
+                wait_for_revoke(it);
+                it.control(&given_back(it.held[2].ticket), 1);
             }),
+            Else(host::takes_no_task_back_that_has_started),
+        ),
+        case(
+            "result_of_a_task_given_back",
+            Serving(|it| {
+                wait_for_revoke(it);
+                it.control(&given_back(it.held[1].ticket), 1);
+                // It has been heard when the next question comes.
+                while !matches!(it.asked(), ControlToWorker::Ping { .. }) {}
+                it.settle(1);
+            }),
+            Else(host::takes_no_result_of_a_task_given_back),
+        ),
+        case(
+            "task_given_back_unasked",
+            Serving(|it| it.control(&given_back(it.held[1].ticket), 1)),
             Ends("answers to what was not asked", 0),
         ),
         case(
