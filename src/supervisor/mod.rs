@@ -4,10 +4,10 @@
 //! Invariant: a task is settled through [`core::PoolCore`] and nothing else, whatever panics or ends around it.
 //!
 //! ```text
-//!  PoolSupervisor (actor) ── Launch, End ──▶ ProcessProxy (actor, one per slot) ── spawns ──▶ life (one per generation)
-//!        ▲                                          ▲                                          │ process, connections
-//!        └── WorkerReady, WorkerEnded ──────────────┴──────────────────────────────────────────┤
-//!                                                                                              ▼
+//!  PoolSupervisor (actor) ── LaunchWorker, Tell ─▶ ProcessProxy (actor, one per slot) ── spawns ─▶ life (one per generation)
+//!        ▲                                                                                         │ process, connections
+//!        └── WorkerEnded, Unpark ──────────────────────────────────────────────────────────────────┤
+//!                                                                                                  ▼
 //!  Pool, handles, maps ── submit, cancel ──────────▶ PoolCore ◀── take, apply, lost ── session (one poll per wake-up)
 //! ```
 
