@@ -2,13 +2,6 @@
 //!
 //! A rule that has to give way gets an exception with its reason in the table of its test, and an exception that nothing
 //! needs any more fails too.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test"
-)]
 
 #[path = "tidy/source.rs"]
 mod source;
