@@ -14,6 +14,10 @@ use crate::wire::Place;
 
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "there a read that blocks is the only wait")
+)]
 pub(crate) enum Wait {
     Readable,
     /// The wake-up was written to.
