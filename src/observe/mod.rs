@@ -1,7 +1,7 @@
 //! What can be seen of a pool: events, status, log lines.
 //!
 //! Belongs here: the values and their `tracing` form. Does not belong here: who collects or sends them.
-//! Invariant: every [`PoolEvent`] is also exactly one `tracing` line with the same fields.
+//! Invariant: every [`PoolEvent`] is also exactly one `tracing` line, of what of it fits into one.
 
 mod event;
 mod status;

@@ -54,7 +54,7 @@ impl<T: Task> TaskHandle<T> {
         }
     }
 
-    /// Returns the task's name in its pool; `None` if the pool refused it.
+    /// Returns the task's id in its pool; `None` if the pool refused it.
     #[must_use]
     pub fn id(&self) -> Option<TaskId> {
         self.id

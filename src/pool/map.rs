@@ -131,8 +131,8 @@ where
         }
     }
 
-    /// Sets how many items may be pulled and not yet handed out. Default: twice what the workers run at once.
-    /// At least 1.
+    /// Sets how many items may be pulled and not yet handed out. Default: twice what the workers run at once,
+    /// at least 16. At least 1 can be set.
     pub fn window(mut self, items: usize) -> Self {
         self.flow.window = items.max(1);
         self

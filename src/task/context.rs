@@ -33,7 +33,7 @@ impl<S> TaskContext<S> {
         &self.state
     }
 
-    /// Returns the name under which the host knows this task.
+    /// Returns the id under which the host knows this task, as its [`TaskHandle`](crate::TaskHandle) does.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.scope.id
@@ -88,8 +88,8 @@ impl<S> TaskContext<S> {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop `work`: the task counts as running, and keeps its place in the worker, until
-    /// `work` has returned. Code that may take long should look at [`is_cancelled`](Self::is_cancelled) through a flag
-    /// of its own.
+    /// `work` has returned. Code that may take long should look at a flag of its own, such as an
+    /// `Arc<AtomicBool>` that the task sets when it is dropped: a context does not go to other threads.
     ///
     /// # Examples
     ///

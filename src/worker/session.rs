@@ -207,7 +207,7 @@ async fn welcome(
     reader: &mut FrameReader,
     board: &Board,
 ) -> Result<(Welcome, Option<Payload>), ServeEnd> {
-    // Arguments have the host's limit, which is in the frame they come with.
+    // Without a limit: a worker trusts its host, which has encoded them itself.
     let mut assembly = Assembly::new(usize::MAX);
     poll_fn(|cx| {
         if is_over(board, cx) {
