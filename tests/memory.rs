@@ -773,37 +773,28 @@ fn refused_submits_leave_nothing() {
 }
 
 #[test]
-fn a_flood_that_is_over_leaves_no_tables() {
+fn floods_do_not_add_up() {
     const COUNT: u64 = if cfg!(debug_assertions) {
-        300_000
+        40_000
     } else {
         1_000_000
     };
-    alone("a_flood_that_is_over_leaves_no_tables", LIMIT, async {
+    alone("floods_do_not_add_up", LIMIT, async {
         let pool = builder().queue_limit(usize::MAX).start().await.unwrap();
         assert_eq!(pool.submit(Double(1)).await.unwrap(), 2);
         let peak = Peak::new();
-        let mut left = Vec::new();
-        for _ in 0..2 {
+        let mut first = None;
+        for _ in 0..6 {
             for index in 0..COUNT {
                 pool.submit(Double(index)).detach();
             }
             all_settled(&pool).await;
+            // The allocator may keep all of it for the next flood, which needs no more.
             let took = peak.growth();
-            Peak::reset();
-            left.push(peak.growth());
-            eprintln!(
-                "{COUNT} tasks took {} KiB and left {} KiB",
-                took / 1024,
-                peak.growth() / 1024
-            );
-            // The allocator keeps the place of small things for the next flood, but not that of a table.
-            assert!(peak.growth() < took / 2, "of {took} bytes {left:?} stay");
+            let first = *first.get_or_insert(took);
+            eprintln!("{COUNT} tasks took {} KiB", took / 1024);
+            assert!(took < first + first / 4, "{first} bytes, then {took}");
         }
-        assert!(
-            left[1] < left[0] + 8 * MIB,
-            "each flood leaves more: {left:?}"
-        );
         end(&pool).await;
     });
 }

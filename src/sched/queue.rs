@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet, VecDeque};
 use crate::task::TaskId;
 
 /// Room for so many tasks is never given back.
-pub(super) const KEPT: usize = 16 * 1024;
+const KEPT: usize = 16 * 1024;
 
 /// A first-in first-out queue of task ids with removal from the middle, and a group in front for those that come back.
 ///
@@ -80,5 +80,11 @@ impl Queue {
         let rest = self.order.iter().copied();
         let rest = rest.filter(|id| !self.removed.contains(id));
         self.requeued.iter().copied().chain(rest)
+    }
+
+    /// For how many tasks there is room.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.order.capacity()
     }
 }

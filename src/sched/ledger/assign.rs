@@ -13,7 +13,7 @@ impl<P, R> Ledger<P, R> {
     pub(crate) fn expedite(&mut self, id: TaskId) {
         if self
             .tasks
-            .get(&id.get())
+            .get(id.get())
             .is_some_and(|task| task.flight.is_none())
         {
             self.awaited.insert(id);
@@ -25,7 +25,7 @@ impl<P, R> Ledger<P, R> {
         let ids: Vec<TaskId> = self.queue.iter().collect();
         self.awaited.clear();
         for id in ids {
-            if let Some(task) = self.tasks.get(&id.get())
+            if let Some(task) = self.tasks.get(id.get())
                 && awaited(&task.reply)
             {
                 self.awaited.insert(id);
@@ -44,7 +44,7 @@ impl<P, R> Ledger<P, R> {
                 self.queue.front()
             };
             let Some(id) = next else { break };
-            let Some(exclusive) = self.tasks.get(&id.get()).map(|task| task.exclusive) else {
+            let Some(exclusive) = self.tasks.get(id.get()).map(|task| task.exclusive) else {
                 // Not reachable: removal from `tasks` takes the id out of the queue too.
                 self.queue.pop_front();
                 continue;
@@ -61,7 +61,7 @@ impl<P, R> Ledger<P, R> {
             }
             let slot = Slot::new(u32::try_from(index).unwrap_or(u32::MAX));
             if let (Some(place), Some(task)) =
-                (self.places.get_mut(index), self.tasks.get_mut(&id.get()))
+                (self.places.get_mut(index), self.tasks.get_mut(id.get()))
             {
                 place.credits.take(exclusive);
                 let ticket = place.next_ticket;
@@ -90,7 +90,7 @@ impl<P, R> Ledger<P, R> {
         while let Some(&id) = self.awaited.first() {
             if self
                 .tasks
-                .get(&id.get())
+                .get(id.get())
                 .is_some_and(|task| task.flight.is_none())
             {
                 return Some(id);
@@ -132,7 +132,7 @@ impl<P, R> Ledger<P, R> {
             let Some(flight) = place.flights.get(&ticket) else {
                 continue; // Cancelled in the outbox: the worker never hears of it.
             };
-            if let Some(task) = self.tasks.get(&flight.id.get()) {
+            if let Some(task) = self.tasks.get(flight.id.get()) {
                 write(Dispatch {
                     ticket,
                     id: flight.id,

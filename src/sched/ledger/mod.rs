@@ -9,6 +9,7 @@ mod flight;
 mod messages;
 mod place;
 mod settle;
+mod table;
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,11 @@ pub(crate) use messages::{
 };
 
 use crate::{
-    sched::{ledger::place::Place, queue::Queue},
-    task::{IdMap, Slot, TaskId},
+    sched::{
+        ledger::{place::Place, table::Table},
+        queue::Queue,
+    },
+    task::{Slot, TaskId},
 };
 
 #[derive(Debug)]
@@ -38,7 +42,7 @@ struct Entry<P, R> {
 #[derive(Debug)]
 pub(crate) struct Ledger<P, R> {
     next_id: u64,
-    tasks: IdMap<u64, Entry<P, R>>,
+    tasks: Table<Entry<P, R>>,
     queue: Queue,
     /// Waiting tasks that somebody awaits right now, for the time when results are over their limit.
     awaited: BTreeSet<TaskId>,
@@ -53,7 +57,7 @@ impl<P, R> Ledger<P, R> {
     pub(crate) fn new(slots: usize, names: u16, max_attempts: u32) -> Self {
         Self {
             next_id: 1,
-            tasks: IdMap::default(),
+            tasks: Table::new(),
             queue: Queue::default(),
             awaited: BTreeSet::new(),
             places: (0..slots).map(|_| Place::down()).collect(),

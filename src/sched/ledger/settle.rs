@@ -11,7 +11,6 @@ use crate::{
             Cancelled, Finished, Ledger, Lost, LostTask, Ticket, Unsettled, Verdict, Violation,
             place::Flight,
         },
-        queue::KEPT,
     },
     task::{Slot, TaskId},
 };
@@ -49,19 +48,14 @@ impl<P, R> Ledger<P, R> {
 
     /// Removes a task and hands out its reply: the one way in which a reply leaves for good.
     fn settle(&mut self, id: TaskId) -> Option<R> {
-        let task = self.tasks.remove(&id.get())?;
+        let task = self.tasks.remove(id.get())?;
         self.bytes -= task.bytes;
-        // A table that a flood has grown would keep its size for good. Halving twice leaves room to grow again.
-        let room = self.tasks.capacity();
-        if room > KEPT && self.tasks.len() < room / 8 {
-            self.tasks.shrink_to(room / 4);
-        }
         Some(task.reply)
     }
 
     /// Somebody wants this task to end. With `abandon` nobody waits for it any more.
     pub(crate) fn cancel(&mut self, id: TaskId, abandon: bool) -> Cancelled<R> {
-        let Some(task) = self.tasks.get(&id.get()) else {
+        let Some(task) = self.tasks.get(id.get()) else {
             return Cancelled::Unknown;
         };
         let Some((slot, ticket)) = task.flight else {
@@ -116,7 +110,7 @@ impl<P, R> Ledger<P, R> {
         if flight.cancelling {
             return Ok(self.settle(flight.id));
         }
-        if let Some(task) = self.tasks.get_mut(&flight.id.get()) {
+        if let Some(task) = self.tasks.get_mut(flight.id.get()) {
             task.flight = None;
             self.queue.requeue(flight.id);
         }
@@ -146,7 +140,7 @@ impl<P, R> Ledger<P, R> {
             if started != Started::No {
                 lost.suspects += 1;
             }
-            let Some(task) = self.tasks.get_mut(&flight.id.get()) else {
+            let Some(task) = self.tasks.get_mut(flight.id.get()) else {
                 continue;
             };
             let again = !flight.cancelling
@@ -202,7 +196,7 @@ impl<P, R> Ledger<P, R> {
             for (&ticket, flight) in &mut place.flights {
                 let started = flight.started(ticket, place.written, &place.quiet);
                 flight.abandoned = true;
-                if let Some(task) = self.tasks.remove(&flight.id.get()) {
+                if let Some(task) = self.tasks.remove(flight.id.get()) {
                     self.bytes -= task.bytes;
                     taken.push(Unsettled {
                         id: flight.id,

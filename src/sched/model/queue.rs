@@ -73,3 +73,14 @@ fn requeued_tasks_come_first_and_each_group_in_its_old_order() {
         }
     }
 }
+
+#[test]
+fn room_that_a_flood_has_taken_is_given_back() {
+    let mut queue = Queue::default();
+    for id in 1..=1_000_000 {
+        queue.push_back(TaskId::new(id));
+    }
+    let room = queue.room();
+    while queue.pop_front().is_some() {}
+    assert!(queue.room() < room / 20, "{} of {room}", queue.room());
+}
