@@ -130,7 +130,7 @@ async fn check(fate: Fate, state: State, caller: Caller) {
     let blocker = match state {
         State::Queued => Some(pool.submit(Beside(Act::new(dir, "blocker", End::Ok).gated()))),
         // Holds the event loop, so that what is sent is not even read.
-        State::Sent => Some(pool.submit(Beside(Act::new(dir, "blocker", End::Burn(150))))),
+        State::Sent => Some(pool.submit(Beside(Act::new(dir, "blocker", End::Hold)))),
         _ => None,
     };
     if blocker.is_some() {
@@ -170,6 +170,14 @@ async fn check(fate: Fate, state: State, caller: Caller) {
                     status.counts.cancelled == 1 || lost_first && status.counts.lost >= 1
                 })
                 .await;
+            }
+            if state == State::Sent {
+                // The host's session has its turn before these answers are here, and says Cancel in it. The thread of
+                // the worker that reads it needs one, too, and nothing tells when it had it.
+                for _ in 0..3 {
+                    pool.status().await;
+                }
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
             put(dir, "blocker", "go");
             matches!(state, State::Queued | State::Sent)

@@ -52,6 +52,8 @@ pub(crate) enum End {
     Burn(u64),
     /// Aborts after that.
     BurnAbort(u64),
+    /// Computes until it is told to go: nothing else runs in that worker.
+    Hold,
     /// Never ends and never awaits.
     Spin,
     /// Never ends but may be dropped.
@@ -148,6 +150,11 @@ impl Task for Act {
             End::BurnAbort(millis) => {
                 burn(Duration::from_millis(millis));
                 std::process::abort();
+            }
+            End::Hold => {
+                while !has(&self.dir, &self.name, "go") {
+                    std::hint::spin_loop();
+                }
             }
             End::Spin => loop {
                 std::hint::spin_loop();
