@@ -74,8 +74,8 @@ impl Pool {
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),
             _ if !worker.alive => Event::Up(slot, u32::try_from(random.between(1, 8)).unwrap()),
-            _ if random.odds(1, 400) => Event::TakeWaiting,
-            _ if random.odds(1, 400) => Event::TakeFlights,
+            _ if random.odds(1, 100) => Event::TakeWaiting,
+            _ if random.odds(1, 100) => Event::TakeFlights,
             _ => Event::Assign,
         }
     }
