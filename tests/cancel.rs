@@ -9,8 +9,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    Cancel, NoError, Pool, Task, TaskContext, TaskError, WorkerSpec, testing::assert_clean,
-    worker_entry,
+    Cancel, NoError, Pool, SlotState, Task, TaskContext, TaskError, WorkerSpec,
+    testing::assert_clean, worker_entry,
 };
 use common::{Act, Beside, End, has, put, seen, status_is};
 use serde::{Deserialize, Serialize};
@@ -270,6 +270,11 @@ fn stuck_blocking_code_ends_with_its_worker_when_alone() {
             handle.await,
             Err(TaskError::Cancelled { started: true })
         ));
+        // Its hook and what it started in its group have the pool's grace.
+        status_is(&pool, "ending", |status| {
+            status.slots[0].state == SlotState::Ending && status.slots[0].pid == pid
+        })
+        .await;
         pool.submit(Act::new(dir.path(), "after", End::Ok))
             .await
             .unwrap();

@@ -414,7 +414,7 @@ fn every_crash_report(report: &CrashReport) {
     let _: (Slot, u32, Option<u32>) = (report.slot(), report.generation(), report.pid());
     let _: (Option<i32>, Option<i32>) = (report.code(), report.signal());
     let _: (Option<&'static str>, Option<&str>) = (report.signal_name(), report.detail());
-    let _: (Option<u64>, Duration, u32) = (report.rss(), report.uptime(), report.suspects());
+    let _: (Duration, u32) = (report.uptime(), report.suspects());
     let _: &str = report.stderr_tail();
     match report.started() {
         Started::Yes | Started::No | Started::Unknown => {}
@@ -423,7 +423,6 @@ fn every_crash_report(report: &CrashReport) {
     match report.cause() {
         LossCause::Exited
         | LossCause::Signal
-        | LossCause::Panicked
         | LossCause::Killed
         | LossCause::Init
         | LossCause::Protocol
@@ -487,7 +486,7 @@ fn every_start_error(error: StartError) {
             _ => {}
         },
         StartError::NoArbiter | StartError::Closed => {}
-        StartError::NoSocket { message } => is::<String>(message),
+        StartError::NoSocket { message } | StartError::System { message } => is::<String>(message),
         StartError::Worker(error) => match error {
             WorkerStartError::Spawn { program, message } => {
                 let _: (String, String) = (program, message);

@@ -370,6 +370,19 @@ fn a_place_for_sockets_that_is_not_there_is_named() {
     );
 }
 
+#[test]
+fn arguments_of_the_initializer_that_are_too_large_are_told_the_limit() {
+    let spec = WorkerSpec::new().state_with(|_: Vec<u8>| async { Ok::<_, RemoteError>(()) });
+    let pool = Pool::builder(spec.init())
+        .max_frame_bytes(256 * 1024)
+        .init_args(vec![7; 300_000]);
+    says(
+        &run(pool.start()).expect_err("it must not start"),
+        "no worker became ready: the arguments of the state initializer did not get through: cannot encode the init \
+         arguments of type `alloc::vec::Vec<u8>` at the host: it takes 300003 bytes, over the 262144 of `max_frame_bytes`",
+    );
+}
+
 /// Mistakes that only show when a task is submitted.
 mod a_task {
     use super::{

@@ -4,18 +4,56 @@
 mod common;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use actix_multiprocess::{
-    LossCause, Pool, Restart, Started, Submit, TaskError, WorkerSpec, testing::assert_clean,
-    worker_entry,
+    Blob, LossCause, NoError, Pool, Restart, Started, Submit, Task, TaskContext, TaskError,
+    WorkerSpec, testing::assert_clean, worker_entry,
 };
 use common::{Act, Beside, End, has, put, seen, signal, status_is};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
-worker_entry!(WorkerSpec::new().task::<Act>().task::<Beside>());
+worker_entry!(
+    WorkerSpec::new()
+        .task::<Act>()
+        .task::<Beside>()
+        .task::<Large>()
+        .task::<EndLast>()
+);
+
+/// Returns so many bytes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Large(usize);
+
+impl Task for Large {
+    const NAME: &'static str = "large";
+    type Output = Blob;
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<Blob, NoError> {
+        Ok(Blob::from(vec![1; self.0]))
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct EndLast;
+
+impl Task for EndLast {
+    const NAME: &'static str = "end last";
+    type Output = ();
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<(), NoError> {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        std::process::abort()
+    }
+}
 
 #[test]
 fn finished_results_are_not_lost_with_a_neighbour() {
@@ -72,6 +110,40 @@ fn finished_results_are_not_lost_with_a_neighbour() {
             *lost_at - *first
         );
         assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+/// A host that hardly gets to read still gets all that a worker has written before its end.
+#[test]
+fn results_of_a_dead_worker_reach_a_host_that_has_other_things_to_do() {
+    common::run(async {
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let pid = pool.status().await.slots[0].pid.unwrap();
+        // What surely fits into the buffer of a socket, which the pool makes as large as it may, to 4 MiB.
+        let room = std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap();
+        let room: usize = room.trim().parse().unwrap();
+        let bytes = room.min(4 * 1024 * 1024) / 8;
+        for _ in 0..5 {
+            let handles: Vec<_> = (0..6).map(|_| pool.submit(Large(bytes))).collect();
+            // Others on the arbiter take longer for each turn than an end may take.
+            let stop = Arc::new(AtomicBool::new(false));
+            let busy = Arc::clone(&stop);
+            actix::spawn(async move {
+                while !busy.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(60));
+                    tokio::task::yield_now().await;
+                }
+            });
+            // The task that ends the worker gives the others time to write theirs.
+            let end = pool.submit(EndLast);
+            for handle in handles {
+                assert_eq!(handle.await.unwrap().0.len(), bytes);
+            }
+            assert!(matches!(end.await, Err(TaskError::WorkerLost(_))));
+            stop.store(true, Ordering::Relaxed);
+        }
+        assert_ne!(pool.status().await.slots[0].pid, Some(pid));
         pool.stop().await;
     });
 }

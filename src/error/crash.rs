@@ -32,8 +32,6 @@ pub enum LossCause {
     Exited,
     /// It was ended by a signal that the pool did not send.
     Signal,
-    /// It panicked outside a task; only where that is known.
-    Panicked,
     /// The pool killed it, for a task that held its loop and had to end.
     Killed,
     /// It failed before it was ready: spawn, connection, handshake or state initializer.
@@ -54,7 +52,6 @@ pub(crate) struct Crash {
     pub(crate) signal: Option<i32>,
     pub(crate) cause: LossCause,
     pub(crate) detail: Option<String>,
-    pub(crate) rss: Option<u64>,
     pub(crate) uptime: Duration,
     pub(crate) stderr_tail: String,
 }
@@ -127,12 +124,6 @@ impl CrashReport {
         self.shared.detail.as_deref()
     }
 
-    /// Returns its resident memory in bytes when it was last measured.
-    #[must_use]
-    pub fn rss(&self) -> Option<u64> {
-        self.shared.rss
-    }
-
     /// Returns the time from its spawn to its end.
     #[must_use]
     pub fn uptime(&self) -> Duration {
@@ -181,9 +172,6 @@ impl CrashReport {
         f.write_str(" was lost: ")?;
         self.write_cause(f)?;
         write!(f, " after {:.1?}", self.uptime())?;
-        if let Some(rss) = self.rss() {
-            write!(f, ", last seen with {:.1} MiB", rss as f64 / 1_048_576.0)?;
-        }
         match self.detail() {
             Some(detail) => write!(f, ": {detail}"),
             None => Ok(()),
@@ -213,7 +201,6 @@ impl CrashReport {
                     _ => "",
                 });
             }
-            LossCause::Panicked => "panicked outside a task",
             LossCause::Killed => "killed by the pool",
             LossCause::Init => "failed before it was ready",
             LossCause::Protocol => "broke the protocol and was killed",

@@ -89,6 +89,11 @@ pub enum StartError {
         /// The places that were tried and what the operating system said.
         message: String,
     },
+    /// The operating system refused what a pool needs besides, such as a thread.
+    System {
+        /// What was refused, and what the operating system said.
+        message: String,
+    },
     /// The first attempt of every slot failed; this is the first one's cause.
     Worker(WorkerStartError),
     /// The pool's arbiter ended before a worker was ready.
@@ -108,6 +113,12 @@ impl fmt::Display for StartError {
                 "no place for the local sockets of the workers: {message}; \
                  name a writable directory with a short path, or set XDG_RUNTIME_DIR or TMPDIR to one"
             ),
+            Self::System { message } => {
+                write!(
+                    f,
+                    "the operating system refused what the pool needs: {message}"
+                )
+            }
             Self::Worker(error) => {
                 f.write_str("no worker became ready: ")?;
                 error.fmt(f)
@@ -125,7 +136,7 @@ impl StdError for StartError {
         match self {
             Self::Config(error) => error.source(),
             Self::Worker(error) => error.source(),
-            Self::NoArbiter | Self::NoSocket { .. } | Self::Closed => None,
+            Self::NoArbiter | Self::NoSocket { .. } | Self::System { .. } | Self::Closed => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{io, path::Path};
 use interprocess::local_socket::{
     GenericFilePath, GenericNamespaced, ListenerOptions, Name,
     prelude::*,
-    tokio::{Listener, Stream as LocalStream, prelude::*},
+    tokio::{Listener, prelude::*},
 };
 
 use crate::{ipc::Stream, wire::Place};
@@ -120,8 +120,15 @@ impl Endpoint {
 
 impl Stream {
     /// Connects to a host's endpoint.
+    ///
+    /// On Unix this blocks the thread while strangers fill the queue of the listener. interprocess's own way to wait takes
+    /// a full queue for a connection that is under way, and the socket, which says that it can be written to, for one that
+    /// has come about. The host ends a worker that takes too long, and the end of the host ends the wait.
     pub(crate) async fn connect(place: &Place) -> io::Result<Self> {
-        Self::local(LocalStream::connect(name(place)?).await?)
+        #[cfg(unix)]
+        return Self::blocking(interprocess::local_socket::Stream::connect(name(place)?)?);
+        #[cfg(not(unix))]
+        Self::local(interprocess::local_socket::tokio::Stream::connect(name(place)?).await?)
     }
 
     /// Says what is wrong with a peer, where the platform tells who it is.
@@ -162,5 +169,60 @@ pub(super) fn name(place: &Place) -> io::Result<Name<'_>> {
             .into_owned()
             .to_fs_name::<GenericFilePath>(),
         Place::Name(name) => name.as_str().to_ns_name::<GenericNamespaced>(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Fills the queue of a listener with connections that nobody accepts.
+    fn crowd(path: &Path) -> Vec<UnixStream> {
+        use rustix::net::{
+            AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+        };
+        let address = SocketAddrUnix::new(path).unwrap();
+        let mut crowd = Vec::new();
+        loop {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            match connect(&socket, &address) {
+                Ok(()) => crowd.push(socket.into()),
+                Err(rustix::io::Errno::AGAIN) => return crowd,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn worker_finds_its_place_in_a_crowd() {
+        use std::{io::Read, os::unix::ffi::OsStrExt};
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("crowded");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // As short as it may be, or it would take thousands.
+        rustix::net::listen(&listener, 1).unwrap();
+        let crowd = crowd(&path);
+        let place = Place::Path(path.as_os_str().as_bytes().to_vec());
+        let worker = std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async {
+                let stream = Stream::connect(&place).await.unwrap();
+                stream.write_all(b"here").await.unwrap();
+            });
+        });
+        for _ in 0..crowd.len() {
+            listener.accept().unwrap();
+        }
+        let mut said = String::new();
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut said)
+            .unwrap();
+        assert_eq!(said, "here");
+        worker.join().unwrap();
     }
 }

@@ -18,7 +18,9 @@ mod unix {
         task::{Context, Poll, ready},
     };
 
-    use interprocess::local_socket::{PeerCreds, prelude::*, tokio::Stream as LocalStream};
+    use interprocess::local_socket::{
+        PeerCreds, Stream as BlockingStream, prelude::*, tokio::Stream as LocalStream,
+    };
     use rustix::{io::Errno, net::sockopt};
     use tokio::io::{Interest, unix::AsyncFd};
 
@@ -51,7 +53,20 @@ mod unix {
     impl Socket {
         pub(crate) fn new(LocalStream::UdSocket(stream): LocalStream) -> io::Result<Self> {
             let peer = stream.peer_creds().ok();
-            let socket = OwnedFd::try_from(stream)?;
+            Self::of(OwnedFd::try_from(stream)?, peer)
+        }
+
+        /// Of a stream that was connected by waiting for it.
+        pub(crate) fn blocking(
+            BlockingStream::UdSocket(stream): BlockingStream,
+        ) -> io::Result<Self> {
+            let peer = stream.peer_creds().ok();
+            let socket = OwnedFd::from(stream);
+            rustix::io::ioctl_fionbio(&socket, true)?;
+            Self::of(socket, peer)
+        }
+
+        fn of(socket: OwnedFd, peer: Option<PeerCreds>) -> io::Result<Self> {
             // Larger buffers nearly double what a socket carries; a refusal costs only speed.
             let _ = sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER);
             let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER);
@@ -84,6 +99,18 @@ mod unix {
                         return Poll::Ready(Ok(bytes));
                     }
                     Err(Errno::AGAIN) => ready.clear_ready(),
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                }
+            }
+        }
+
+        /// Reads what is there, announced or not. Pending means that nothing is; nobody is woken for what comes.
+        pub(crate) fn poll_left(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            loop {
+                match rustix::io::read(self.readable.get_ref(), &mut *buffer) {
+                    Ok(bytes) => return Poll::Ready(Ok(bytes)),
+                    Err(Errno::AGAIN) => return Poll::Pending,
                     Err(Errno::INTR) => {}
                     Err(error) => return Poll::Ready(Err(error.into())),
                 }

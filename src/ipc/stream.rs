@@ -32,6 +32,11 @@ impl Stream {
         Socket::new(stream).map(Self::Local)
     }
 
+    #[cfg(unix)]
+    pub(super) fn blocking(stream: interprocess::local_socket::Stream) -> io::Result<Self> {
+        Socket::blocking(stream).map(Self::Local)
+    }
+
     /// Two ends of an in-memory pipe.
     #[cfg(feature = "test-util")]
     pub(crate) fn memory() -> (Self, Self) {
@@ -52,6 +57,23 @@ impl Stream {
                 let read = Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, &mut buffer);
                 read.map_ok(|()| buffer.filled().len())
             }
+        }
+    }
+
+    /// Whether [`poll_left`](Self::poll_left) finds all that the peer has written.
+    pub(crate) const LEFT_IS_ALL: bool = cfg!(unix);
+
+    /// Reads what a peer that has ended has left, whether or not it has been announced yet. Pending means that nothing is
+    /// left; it may be all that is ever said.
+    pub(crate) fn poll_left(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            #[cfg(unix)]
+            Self::Local(socket) => socket.poll_left(buffer),
+            _ => self.poll_read(cx, buffer),
         }
     }
 

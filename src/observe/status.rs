@@ -58,7 +58,7 @@ pub struct SlotStatus {
     pub in_flight: usize,
     /// Tasks it has ended, over all generations.
     pub done: u64,
-    /// Workers lost in this slot.
+    /// Workers of this slot that were lost, before they were ready or after.
     pub restarts: u64,
 }
 

@@ -4,10 +4,12 @@
 //! Invariant: whatever a user drops, the rest of the pool goes on.
 
 mod builder;
+mod check;
 mod handle;
 mod map;
 mod messages;
 mod respond;
+mod start;
 mod submit;
 
 use std::{future::Future, time::Duration};

@@ -219,7 +219,13 @@ impl<S: 'static, A> WorkerSpec<S, A> {
                     }
                     (Err(error), _) => Box::pin(async { Ended::Codec(error) }),
                     // `.state(..)` is there for specs without state only, so the types agree.
-                    (Ok(_), None) => Box::pin(std::future::pending()),
+                    (Ok(_), None) => {
+                        let message = "its worker has no state of its type".to_owned();
+                        let (value, side) = (CodecValue::Input, CodecSide::Worker);
+                        let error =
+                            CodecError::new(value, side, CodecStep::Decode, T::NAME, message);
+                        Box::pin(async { Ended::Codec(error) })
+                    }
                 }
             }),
         });

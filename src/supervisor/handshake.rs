@@ -39,7 +39,7 @@ pub(super) struct Connections {
 /// Waits until both connections of a worker are there. Ends only with them, or with an error of the listener.
 pub(super) async fn connect(
     core: &PoolCore,
-    endpoint: Endpoint,
+    endpoint: &Endpoint,
     token: Token,
     peer: PeerExpectation,
 ) -> Result<Connections, WorkerStartError> {
@@ -74,8 +74,7 @@ pub(super) async fn connect(
             break;
         }
     }
-    // The socket goes with the endpoint: nobody can connect any more. Who was about to is late.
-    drop(endpoint);
+    // Who was about to is late.
     for _ in 0..introductions.len() {
         refuse("it came after the worker".to_owned());
     }

@@ -27,6 +27,9 @@ use crate::{
 /// The argument that makes a process a worker; the program's name follows it.
 pub(crate) const SENTINEL: &str = "actix-multiprocess-worker:";
 
+/// A start configuration is a path and some numbers; what claims more is no host.
+pub(super) const MAX_START_BYTES: usize = 64 * 1024;
+
 /// Exit codes of a worker that ends by itself.
 const ENDED: i32 = 0;
 const FAILED: i32 = 1;
@@ -48,13 +51,20 @@ pub(crate) fn enter(program: Arc<Program>) -> ! {
             }
         }
         Err(error) => {
-            eprintln!(
-                "actix-multiprocess: this process was started as a worker, but what its host had to send it is missing: {error}"
-            );
+            complain(&format!(
+                "this process was started as a worker, but what its host had to send it is missing: {error}"
+            ));
             BAD_START
         }
     };
     std::process::exit(code)
+}
+
+/// Says what is wrong in one write: the streams of several workers may end in one terminal.
+fn complain(message: &str) {
+    use io::Write;
+    // Nobody is left to hear that this failed too.
+    let _ = io::stderr().write_all(format!("actix-multiprocess: {message}\n").as_bytes());
 }
 
 /// Reads what the host has sent and takes the signals that are not this process's to handle.
@@ -68,7 +78,11 @@ fn start() -> io::Result<(StartConfig, Signals)> {
         let mut stdin = io::stdin().lock();
         let mut prefix = [0; 4];
         stdin.read_exact(&mut prefix)?;
-        let mut bytes = vec![0; u32::from_le_bytes(prefix) as usize & 0xFFFF];
+        let length = u32::from_le_bytes(prefix) as usize;
+        if length > MAX_START_BYTES {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length];
         stdin.read_exact(&mut bytes)?;
         bytes
     };
@@ -100,7 +114,7 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
     let lifeline = match connected {
         Ok(lifeline) => lifeline,
         Err(error) => {
-            eprintln!("actix-multiprocess: a worker cannot connect to its host: {error}");
+            complain(&format!("a worker cannot connect to its host: {error}"));
             return FAILED;
         }
     };

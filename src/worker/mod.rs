@@ -18,6 +18,7 @@
 mod control;
 mod entry;
 mod executor;
+mod greeting;
 mod outbox;
 mod program;
 mod session;

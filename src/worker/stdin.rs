@@ -12,7 +12,7 @@ pub(crate) fn take() -> io::Result<Vec<u8>> {
     let mut prefix = [0; 4];
     read_exact(&mut prefix)?;
     let length = u32::from_le_bytes(prefix) as usize;
-    if length > 64 * 1024 {
+    if length > super::entry::MAX_START_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut bytes = vec![0; length];

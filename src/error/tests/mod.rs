@@ -26,7 +26,6 @@ fn segfault() -> Crash {
         signal: Some(11),
         cause: LossCause::Signal,
         detail: None,
-        rss: None,
         uptime: Duration::from_millis(1234),
         stderr_tail: String::new(),
     }

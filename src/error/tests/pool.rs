@@ -71,6 +71,13 @@ fn pool_that_cannot_start_says_where_to_start_it() {
         "`start()` needs the current thread to run an actix System or Arbiter; \
          use `start_on(..)`, or `own_arbiter()` from plain tokio"
     );
+    let refused = StartError::System {
+        message: "no thread for the pool: EAGAIN".to_owned(),
+    };
+    assert_eq!(
+        refused.to_string(),
+        "the operating system refused what the pool needs: no thread for the pool: EAGAIN"
+    );
     let no_socket = StartError::NoSocket {
         message: "/run/user/1000: permission denied".to_owned(),
     };

@@ -302,7 +302,6 @@ impl Crash {
             signal: None,
             cause: LossCause::PoolGone,
             detail: None,
-            rss: None,
             uptime: std::time::Duration::ZERO,
             stderr_tail: String::new(),
         }

@@ -90,7 +90,6 @@ fn lose(core: &PoolCore) {
         signal: Some(9),
         cause: LossCause::Signal,
         detail: None,
-        rss: None,
         uptime: Duration::ZERO,
         stderr_tail: String::new(),
     };

@@ -1,0 +1,281 @@
+//! One worker process from the decision to start it to its last report.
+//!
+//! Belongs here: the order of starting, serving and ending, and the report. Does not belong here: what follows it.
+//! Invariants: whatever happens in between, a life ends with the tasks of its worker settled or requeued, its process
+//! dead and reaped, and one [`LifeEnded`]; when it is dropped on the way, because the arbiter ends, likewise without one.
+//!
+//! ```text
+//!  waiting ─▶ launching ─▶ connecting ─▶ greeting ─▶ ready (session) ─▶ ended
+//!     │            │            │            │                            ▲
+//!     └────────────┴────────────┴────────────┴── asked, failed, timed out ┘
+//! ```
+
+mod report;
+mod starting;
+
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use actix::WeakAddr;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::{
+    error::{CrashReport, LossCause, Started, WorkerStartError},
+    ipc::{Endpoint, SocketPlace},
+    observe::{PoolEvent, SlotState},
+    supervisor::{
+        Launched, PoolCore, PoolSupervisor,
+        core::End,
+        life::{
+            report::{crash, ended_as, ended_itself, report, with_stderr},
+            starting::{end_unready, read_out, start},
+        },
+        proxy::Unpark,
+        session::{self, Command, Session},
+    },
+    task::{Slot, WorkerInfo},
+};
+
+/// How long what a dead worker wrote to its streams is waited for, and then for the host's to take it.
+const READ_OUT: Duration = Duration::from_millis(20);
+
+/// The stage of a worker that has not said anything yet.
+const CONNECTING: &str = "connecting";
+
+/// What a life needs.
+#[derive(Debug, Clone)]
+pub(super) struct Birth {
+    pub(super) core: Arc<PoolCore>,
+    pub(super) place: Arc<SocketPlace>,
+    pub(super) slot: Slot,
+    pub(super) generation: u32,
+    pub(super) delay: Duration,
+    pub(super) supervisor: WeakAddr<PoolSupervisor>,
+}
+
+/// How a life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LifeEnded {
+    /// Nobody asked for it.
+    Abnormally,
+    /// The pool ended it for a task's sake: the slot is not to blame.
+    Sacrificed,
+    /// It was asked to end.
+    Asked,
+    /// It did not begin, because the circuit is open: the slot waits.
+    Held,
+}
+
+/// Ends what a life holds when it is dropped half-way.
+struct Guard {
+    core: Arc<PoolCore>,
+    launched: Option<Launched>,
+    /// Where its worker connects, until it has. Goes after the worker was killed, or that would complain of it.
+    endpoint: Option<Endpoint>,
+    disarmed: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(launched) = &mut self.launched {
+            launched.process.kill_now(Duration::from_secs(1));
+        }
+        if !self.disarmed {
+            // Only the end of the arbiter drops a life, and it takes the whole pool.
+            self.core.end(End::Gone);
+            self.core.control.start_closed();
+        }
+    }
+}
+
+/// Lives one life.
+pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>) -> LifeEnded {
+    let (core, slot) = (Arc::clone(&birth.core), birth.slot);
+    let mut guard = Guard {
+        core: Arc::clone(&core),
+        launched: None,
+        endpoint: None,
+        disarmed: false,
+    };
+    let began = Instant::now();
+    let ended = {
+        let mut body = pin!(run(&birth, &mut guard, &mut commands));
+        // A bug here must not cost the waiters of its tasks more than this worker.
+        poll_fn(
+            |cx| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(crate::error::capture::describe(panic.as_ref()))),
+            },
+        )
+        .await
+    };
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(panic) => {
+            crate::observe::log(
+                || tracing::error!(slot = slot.index(), %panic, "a worker's session panicked"),
+            );
+            if let Some(launched) = &mut guard.launched {
+                launched.process.kill();
+            }
+            report(
+                &birth,
+                guard.launched.as_mut(),
+                None,
+                began,
+                LossCause::Protocol,
+                Some(format!("the host's session panicked: {panic}")),
+                false,
+            );
+            LifeEnded::Abnormally
+        }
+    };
+    if let Some(launched) = &mut guard.launched {
+        // Dead already, but for what hangs in the kernel and what panicked.
+        let exited = poll_fn(|cx| launched.process.poll_exit(cx));
+        let _ = tokio::time::timeout(Duration::from_secs(1), exited).await;
+        // Who ends the host next may still want to read it; whoever does not read is not waited for.
+        let written = poll_fn(|cx| {
+            let relays = [&launched.stdout, &launched.stderr];
+            if relays
+                .into_iter()
+                .flatten()
+                .all(|relay| relay.poll_written(cx).is_ready())
+            {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let _ = tokio::time::timeout(READ_OUT, written).await;
+    }
+    guard.disarmed = true;
+    let after = if core.control.is_ending() {
+        SlotState::Down
+    } else {
+        SlotState::Waiting
+    };
+    core.control.slot(slot, |record| {
+        record.state = after;
+        record.pid = None;
+    });
+    ended
+}
+
+async fn run(
+    birth: &Birth,
+    guard: &mut Guard,
+    commands: &mut UnboundedReceiver<Command>,
+) -> LifeEnded {
+    let (core, slot) = (&*birth.core, birth.slot);
+    if !birth.delay.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(birth.delay) => {}
+            _ = commands.recv() => return LifeEnded::Asked,
+        }
+    }
+    if !core.control.may_start(slot) {
+        return LifeEnded::Held;
+    }
+    let decided = Instant::now();
+    core.control.slot(slot, |record| {
+        record.state = SlotState::Starting;
+        record.generation = birth.generation;
+    });
+    let mut stage = CONNECTING;
+    let started = tokio::select! {
+        started = start(birth, guard, &mut stage) => started,
+        _ = commands.recv() => Err(None),
+    };
+    let (greeted, control) = match started {
+        Ok(started) => started,
+        Err(None) => {
+            // Asked to end before it was ready: it has nothing to lose.
+            end_unready(guard).await;
+            return LifeEnded::Asked;
+        }
+        Err(Some(error)) => {
+            let exit = end_unready(guard).await;
+            let error = match error {
+                // It had come as far as to connect, so `init()` is not to blame.
+                WorkerStartError::ExitedEarly { .. } if stage != CONNECTING => {
+                    let launched = guard.launched.as_mut();
+                    let crash = crash(birth, launched, exit, decided, ended_itself(exit), None);
+                    WorkerStartError::Lost(CrashReport::new(crash, Started::No, 0))
+                }
+                error => with_stderr(error, guard),
+            };
+            report(
+                birth,
+                guard.launched.as_mut(),
+                exit,
+                decided,
+                LossCause::Init,
+                Some(error.to_string()),
+                false,
+            );
+            core.control.start_failed(slot, error);
+            return LifeEnded::Abnormally;
+        }
+    };
+    let Some(launched) = &mut guard.launched else {
+        return LifeEnded::Abnormally;
+    };
+    let worker = WorkerInfo::new(slot, birth.generation, launched.process.pid());
+    ready(birth, worker, decided.elapsed());
+    let Launched {
+        process,
+        stdout,
+        stderr,
+        ..
+    } = launched;
+    let ended = session::serve(Session {
+        core,
+        slot,
+        data: greeted.data,
+        control,
+        reader: greeted.reader,
+        indexes: greeted.indexes,
+        process: &mut **process,
+        stdout,
+        stderr,
+        commands,
+    })
+    .await;
+    read_out(launched).await;
+    ended_as(birth, guard, ended, decided)
+}
+
+/// The worker takes tasks from here on.
+fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
+    let (core, slot) = (&*birth.core, birth.slot);
+    let lost_at = core
+        .control
+        .slot(slot, |record| {
+            record.state = SlotState::Ready;
+            record.lost_at.take()
+        })
+        .flatten();
+    core.up(slot);
+    if let Some((parked, open_for)) = core.control.ready(slot) {
+        core.set_available(None);
+        core.control
+            .emit(PoolEvent::CircuitClosed { after: open_for });
+        if let Some(supervisor) = birth.supervisor.upgrade() {
+            supervisor.do_send(Unpark(parked));
+        }
+    }
+    core.control.emit(PoolEvent::WorkerReady { worker, took });
+    if let Some(lost_at) = lost_at {
+        core.control.emit(PoolEvent::WorkerRestarted {
+            worker,
+            after: lost_at.elapsed(),
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! What is said of a worker that has ended.
+//!
+//! Belongs here: cause, report, what its tasks and the pool's observers are told. Does not belong here: what follows.
+//! Invariant: what a worker had is settled or requeued before anybody hears of its end.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    error::{Crash, CrashReport, LossCause, Started, WorkerStartError},
+    observe::{PoolEvent, PoolState},
+    supervisor::{
+        Exit, Launched,
+        life::{Birth, Guard, LifeEnded},
+        relay::Relay,
+        session::{Ended, Why},
+    },
+};
+
+/// Settles what the worker had and says how it ended.
+pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Instant) -> LifeEnded {
+    let exit = ended.exit;
+    let (cause, detail, innocent, outcome) = match ended.why {
+        Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
+        Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),
+        Why::Killed => (LossCause::Killed, None, true, LifeEnded::Asked),
+        Why::Failed => (
+            LossCause::Killed,
+            Some("the host's proxy of this worker panicked".to_owned()),
+            true,
+            LifeEnded::Sacrificed,
+        ),
+        Why::Stuck(detail) => (LossCause::Killed, Some(detail), true, LifeEnded::Sacrificed),
+        Why::Violation(detail) => (
+            LossCause::Protocol,
+            Some(detail),
+            false,
+            LifeEnded::Abnormally,
+        ),
+    };
+    let planned = outcome == LifeEnded::Asked;
+    if planned {
+        // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
+        let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
+        birth.core.lost(birth.slot, &crash, innocent);
+    } else {
+        report(
+            birth,
+            guard.launched.as_mut(),
+            exit,
+            born,
+            cause,
+            detail,
+            innocent,
+        );
+    }
+    outcome
+}
+
+/// The cause of an end that the pool had no part in.
+pub(super) fn ended_itself(exit: Option<Exit>) -> LossCause {
+    if exit.is_some_and(|exit| exit.signal.is_some()) {
+        LossCause::Signal
+    } else {
+        LossCause::Exited
+    }
+}
+
+pub(super) fn crash(
+    birth: &Birth,
+    launched: Option<&mut Launched>,
+    exit: Option<Exit>,
+    born: Instant,
+    cause: LossCause,
+    detail: Option<String>,
+) -> Arc<Crash> {
+    let launched = launched.map(|launched| &*launched);
+    Arc::new(Crash {
+        slot: birth.slot,
+        generation: birth.generation,
+        pid: launched.map(|launched| launched.process.pid()),
+        code: exit.and_then(|exit| exit.code),
+        signal: exit.and_then(|exit| exit.signal),
+        cause,
+        detail,
+        uptime: born.elapsed(),
+        stderr_tail: stderr_tail(launched),
+    })
+}
+
+/// Settles the tasks of a worker that was lost, and tells everybody.
+pub(super) fn report(
+    birth: &Birth,
+    launched: Option<&mut Launched>,
+    exit: Option<Exit>,
+    born: Instant,
+    cause: LossCause,
+    detail: Option<String>,
+    innocent: bool,
+) {
+    let crash = crash(birth, launched, exit, born, cause, detail);
+    let (lost, requeued) = birth.core.lost(birth.slot, &crash, innocent);
+    if matches!(
+        birth.core.control.phase(),
+        PoolState::Stopping | PoolState::Stopped
+    ) {
+        // A pool that ends what it has loses no worker, however that one ends.
+        return;
+    }
+    birth.core.control.slot(birth.slot, |record| {
+        record.restarts += 1;
+        record.lost_at = Some(Instant::now());
+    });
+    birth.core.control.emit(PoolEvent::WorkerLost {
+        report: CrashReport::new(crash, Started::Unknown, 0),
+        lost,
+        requeued,
+    });
+}
+
+/// Adds what the worker wrote to its standard error to the errors that show it.
+pub(super) fn with_stderr(mut error: WorkerStartError, guard: &Guard) -> WorkerStartError {
+    let tail = stderr_tail(guard.launched.as_ref());
+    match &mut error {
+        WorkerStartError::ExitedEarly { stderr_tail, .. }
+        | WorkerStartError::TimedOut { stderr_tail, .. } => *stderr_tail = tail,
+        _ => {}
+    }
+    error
+}
+
+pub(super) fn stderr_tail(launched: Option<&Launched>) -> String {
+    launched
+        .and_then(|launched| launched.stderr.as_ref())
+        .map(Relay::tail)
+        .unwrap_or_default()
+}

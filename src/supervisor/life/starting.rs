@@ -1,0 +1,154 @@
+//! From the decision to start a worker to one that is ready, and back when it does not become so.
+//!
+//! Belongs here: process, connections, handshake, their time limit. Does not belong here: what follows a failure.
+//! Invariant: whatever was started is in the guard before anything is waited for.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use crate::{
+    error::WorkerStartError,
+    ipc::{Endpoint, PeerExpectation, Stream},
+    observe::PoolEvent,
+    supervisor::{
+        Exit, LaunchOrder, Launched,
+        handshake::{self, Connections},
+        life::{Birth, Guard, READ_OUT},
+    },
+    task::WorkerInfo,
+    wire::{Place, StartConfig, TOKEN_BYTES, Token},
+};
+
+/// Launches, connects and greets. `Err(Some(..))` says why it failed.
+pub(super) async fn start(
+    birth: &Birth,
+    guard: &mut Guard,
+    stage: &mut &'static str,
+) -> Result<(handshake::Greeted, Stream), Option<WorkerStartError>> {
+    let limit = birth.core.config.start_timeout;
+    let (endpoint, token, mut launched) = launch(birth)?;
+    guard.endpoint = endpoint;
+    let streams = launched.streams.take();
+    let pid = launched.process.pid();
+    let launched = guard.launched.insert(launched);
+    let worker = WorkerInfo::new(birth.slot, birth.generation, pid);
+    birth
+        .core
+        .control
+        .slot(birth.slot, |record| record.pid = Some(pid));
+    birth
+        .core
+        .control
+        .emit(PoolEvent::WorkerStarting { worker });
+    let core = &*birth.core;
+    let shake = async {
+        let Connections { data, control } = match (streams, &guard.endpoint) {
+            (Some((data, control)), _) => Connections { data, control },
+            (None, Some(endpoint)) => {
+                handshake::connect(core, endpoint, token, PeerExpectation { pid }).await?
+            }
+            (None, None) => {
+                return Err(WorkerStartError::Refused {
+                    message: "there is nothing to connect to".to_owned(),
+                });
+            }
+        };
+        // The socket goes with it: nobody can connect any more.
+        guard.endpoint = None;
+        *stage = "handshake";
+        let greeted = handshake::greet(core, data, pid, stage).await?;
+        Ok((greeted, control))
+    };
+    let exited = poll_fn(|cx| {
+        for relay in [&mut launched.stdout, &mut launched.stderr]
+            .into_iter()
+            .flatten()
+        {
+            relay.poll(cx);
+        }
+        launched.process.poll_exit(cx)
+    });
+    let shaken = tokio::select! {
+        // What the worker said before it ended says more than its end.
+        biased;
+        shaken = shake => Ok(shaken),
+        exit = exited => Err(Some(exit)),
+        () = tokio::time::sleep(limit) => Err(None),
+    };
+    match shaken {
+        Ok(shaken) => shaken.map_err(Some),
+        Err(Some(exit)) => Err(Some(WorkerStartError::ExitedEarly {
+            status: exit.to_string(),
+            stderr_tail: String::new(),
+        })),
+        Err(None) => Err(Some(WorkerStartError::TimedOut {
+            after: limit,
+            stage,
+            stderr_tail: String::new(),
+        })),
+    }
+}
+
+/// Opens the endpoint and starts the process.
+fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), Option<WorkerStartError>> {
+    let (core, slot) = (&*birth.core, birth.slot);
+    let refused = |message: String| Some(WorkerStartError::Refused { message });
+    let mut token = [0; TOKEN_BYTES];
+    getrandom::fill(&mut token).map_err(|error| refused(format!("no random token: {error}")))?;
+    let endpoint = if core.config.launcher.connects() {
+        let endpoint = birth
+            .place
+            .listen(slot.index(), birth.generation)
+            .map_err(|error| refused(format!("listening on a local socket failed: {error}")))?;
+        Some(endpoint)
+    } else {
+        None
+    };
+    let config = StartConfig {
+        token,
+        place: endpoint
+            .as_ref()
+            .map_or(Place::Name(String::new()), |endpoint| {
+                endpoint.place().clone()
+            }),
+        slot: slot.index(),
+        generation: birth.generation,
+        grace_ms: handshake::millis(core.config.grace),
+        own_group: cfg!(unix),
+    };
+    let launched = core
+        .config
+        .launcher
+        .launch(LaunchOrder {
+            config,
+            stdio: core.config.stdio,
+            processes: core.config.processes,
+        })
+        .map_err(Some)?;
+    Ok((endpoint, token, launched))
+}
+
+/// Ends a worker that is not ready. Returns how it ended.
+pub(super) async fn end_unready(guard: &mut Guard) -> Option<Exit> {
+    let launched = guard.launched.as_mut()?;
+    launched.process.kill();
+    let exited = poll_fn(|cx| launched.process.poll_exit(cx));
+    let exit = tokio::time::timeout(Duration::from_secs(1), exited)
+        .await
+        .ok();
+    read_out(launched).await;
+    exit
+}
+
+/// Reads what a dead worker wrote. What it started outside its group may hold the pipe open, so not for long.
+pub(super) async fn read_out(launched: &mut Launched) {
+    let ended = poll_fn(|cx| {
+        let stdout = launched.stdout.as_mut().map(|relay| relay.poll_end(cx));
+        let stderr = launched.stderr.as_mut().map(|relay| relay.poll_end(cx));
+        if [stdout, stderr].contains(&Some(Poll::Pending)) {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    });
+    let _ = tokio::time::timeout(READ_OUT, ended).await;
+}

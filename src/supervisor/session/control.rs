@@ -1,0 +1,122 @@
+//! The control connection of a ready worker: what the host asks, and what the control thread answers.
+//!
+//! Belongs here: frames of that connection, and who holds the worker's loop. Does not belong here: ending the worker.
+//! Invariant: an answer that was not asked for is a violation.
+
+use std::{
+    io::IoSlice,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Buf;
+
+use crate::{
+    sched::Ticket,
+    supervisor::{core::Event, ladder::HELD, session::Running},
+    wire::{ControlFromWorker, ControlToWorker, frame_bytes, parse},
+};
+
+impl Running<'_> {
+    pub(super) fn say(&mut self, frame: &ControlToWorker) {
+        self.allowance.asked(frame);
+        // These have no tail, so they always fit.
+        let _ = frame_bytes(frame, &[], &mut self.control_out);
+    }
+
+    pub(super) fn write_control(&mut self, cx: &mut Context<'_>) {
+        while !self.control_out.is_empty() {
+            let slices = [IoSlice::new(&self.control_out)];
+            match self.session.control.poll_write(cx, &slices) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => self.control_out.advance(bytes),
+                Poll::Ready(_) => self.control_out.clear(),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Reads the control connection.
+    pub(super) fn converse(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+        if self.is_killed() {
+            return Ok(());
+        }
+        for _ in 0..16 {
+            match self
+                .session
+                .control
+                .poll_read(cx, self.control_reader.space())
+            {
+                // Its end is the process's end, which is watched.
+                Poll::Pending | Poll::Ready(Ok(0) | Err(_)) => return Ok(()),
+                Poll::Ready(Ok(bytes)) => self.control_reader.filled(bytes),
+            }
+            while let Some(frame) = self
+                .control_reader
+                .next()
+                .map_err(|error| format!("a control frame of {} bytes", error.claimed))?
+            {
+                let (frame, _) = parse(frame)
+                    .map_err(|error| format!("an unreadable control frame: {error}"))?;
+                match frame {
+                    ControlFromWorker::Pong { running, .. } => {
+                        self.allowance.pong()?;
+                        self.pong(running);
+                    }
+                    ControlFromWorker::Revoked { ticket, given_back } => {
+                        self.allowance.revoked()?;
+                        if given_back {
+                            if self.assembly.contains(ticket) {
+                                return Err(format!(
+                                    "ticket {ticket} given back with a part of its value"
+                                ));
+                            }
+                            self.events.push(Event::Revoked(ticket));
+                        }
+                    }
+                    ControlFromWorker::Signalled { signal } => {
+                        self.allowance.signal()?;
+                        crate::observe::log(|| {
+                            tracing::debug!(
+                                slot = self.session.slot.index(),
+                                signal,
+                                "a worker was signalled"
+                            )
+                        });
+                    }
+                }
+            }
+            self.apply()?;
+        }
+        // A worker that talks without end gets its turn like everybody else.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// The worker says what its loop does.
+    pub(super) fn pong(&mut self, running: Option<(u64, u64)>) {
+        let holder = running
+            .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
+            .map(|(ticket, _)| ticket)
+            .filter(|ticket| self.ladder.contains(*ticket));
+        self.hold(holder);
+        if holder.is_some() {
+            // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.
+            for ticket in self.session.core.revocable(self.session.slot) {
+                self.say(&ControlToWorker::Revoke { ticket });
+            }
+            self.kill_if_held_alone();
+        }
+    }
+
+    /// Takes note of who holds the loop.
+    pub(super) fn hold(&mut self, holder: Option<Ticket>) {
+        match (self.held, holder) {
+            (None, Some(_)) => self.session.core.close_slot(self.session.slot),
+            (Some(_), None) if self.why.is_none() => {
+                self.session.core.reopen_slot(self.session.slot);
+            }
+            _ => {}
+        }
+        self.held = holder;
+    }
+}

@@ -1,0 +1,268 @@
+//! The data connection of a ready worker: tasks out, results in.
+//!
+//! Belongs here: frames of that connection, and what the core makes of them. Does not belong here: what follows a
+//! violation.
+//! Invariant: nothing a worker sends is stored before it is known to be due.
+
+use std::{
+    io::IoSlice,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::{
+    error::RemoteError,
+    ipc::Stream,
+    sched::Violation,
+    supervisor::{core::Event, reply::Settled, session::Running},
+    wire::{HostFrame, Outcome, Payload, WorkerFrame, codec, parse},
+};
+
+/// How much is read before others on the arbiter get a turn.
+const READ_TURN: usize = 1024 * 1024;
+
+/// How many events are applied in one lock: small frames, panics above all, are a hundred times as large in memory.
+const MAX_EVENTS: usize = 1024;
+
+impl Running<'_> {
+    pub(super) fn take_outgoing(&mut self) {
+        let (session, writer) = (&self.session, &mut self.writer);
+        let mut broken = false;
+        session
+            .core
+            .take_outgoing(session.slot, &mut self.outgoing, |task| {
+                let index = session.indexes.get(usize::from(task.name)).copied();
+                let name = index.unwrap_or(u16::MAX);
+                let attachments = lengths(task.payload);
+                let ticket = task.ticket;
+                let queued = writer.value(
+                    |rest| HostFrame::Task {
+                        ticket,
+                        id: task.id.get(),
+                        attempt: task.attempt,
+                        name,
+                        attachments,
+                        rest,
+                    },
+                    HostFrame::Part { ticket },
+                    task.payload,
+                );
+                broken |= queued.is_err();
+            });
+        self.data_broken |= broken;
+        let now = Instant::now();
+        for ticket in self.outgoing.cancels.drain(..) {
+            self.ladder.begin(ticket, now);
+        }
+        let control = std::mem::take(&mut self.outgoing.control);
+        for frame in &control {
+            self.say(frame);
+        }
+    }
+
+    /// Reads and applies what is there. Returns whether there may be more.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, String> {
+        let mut total = 0;
+        while total < READ_TURN {
+            let (data, space) = (&self.session.data, self.session.reader.space());
+            let read = if self.exit.is_some() {
+                data.poll_left(cx, space)
+            } else {
+                data.poll_read(cx, space)
+            };
+            match read {
+                Poll::Pending => {
+                    // All that a dead worker has written has been read; what it forked may hold the connection open.
+                    self.data_ended = self.exit.is_some() && Stream::LEFT_IS_ALL;
+                    return Ok(false);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.data_ended = true;
+                    return Ok(false);
+                }
+                Poll::Ready(Ok(bytes)) => {
+                    self.session.reader.filled(bytes);
+                    total += bytes;
+                    self.digest()?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Applies what was read, and takes note of whether a frame is incomplete.
+    pub(super) fn digest(&mut self) -> Result<(), String> {
+        let frames = self.parse()?;
+        if !self.session.reader.is_partial() {
+            self.partial_since = None;
+        } else if frames > 0 || self.partial_since.is_none() {
+            // Bytes that complete no frame buy it no time.
+            self.partial_since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Takes the whole frames out of the buffer and applies them. Returns how many there were.
+    pub(super) fn parse(&mut self) -> Result<usize, String> {
+        let mut frames = 0;
+        let taken = self.take_frames(&mut frames);
+        // What was said before a violation counts: those results are there.
+        self.apply()?;
+        taken.map(|()| frames)
+    }
+
+    pub(super) fn take_frames(&mut self, frames: &mut usize) -> Result<(), String> {
+        let (core, slot) = (self.session.core, self.session.slot);
+        let due = |ticket| core.expects(slot, ticket).map_err(violation);
+        loop {
+            if self.events.len() >= MAX_EVENTS {
+                self.apply()?;
+            }
+            let Some(frame) = self
+                .session
+                .reader
+                .next()
+                .map_err(|error| format!("a frame of {} bytes", error.claimed))?
+            else {
+                return Ok(());
+            };
+            *frames += 1;
+            let (header, tail) =
+                parse(frame).map_err(|error| format!("an unreadable frame: {error}"))?;
+            let whole = match header {
+                WorkerFrame::Started { ticket } => {
+                    self.events.push(Event::Started(ticket));
+                    continue;
+                }
+                WorkerFrame::Quiet { name, quiet } => {
+                    self.allowance.quiet()?;
+                    // It may have more names, but it was sent no task of those.
+                    let mut known = self.session.indexes.iter().zip(0..);
+                    let (_, own) = known
+                        .find(|(index, _)| **index == name)
+                        .ok_or_else(|| violation(Violation::UnknownName(name)))?;
+                    self.events.push(Event::Quiet(own, quiet));
+                    continue;
+                }
+                WorkerFrame::Result {
+                    ticket,
+                    outcome,
+                    attachments,
+                    rest,
+                } => {
+                    if rest > 0 {
+                        // Before a byte of it is kept. The ledger does not know yet what has just been read.
+                        let ended = |event: &Event| matches!(event, Event::Finished(other, ..) if *other == ticket);
+                        if self.events.iter().any(ended) {
+                            return Err(violation(Violation::SettledTicket(ticket)));
+                        }
+                        due(ticket)?;
+                    }
+                    self.assembly
+                        .first(ticket, outcome, attachments, rest, tail)
+                        .map(|whole| whole.map(|whole| (ticket, whole)))
+                }
+                WorkerFrame::Part { ticket } => {
+                    let whole = self.assembly.part(ticket, tail);
+                    whole.map(|whole| whole.map(|whole| (ticket, whole)))
+                }
+                WorkerFrame::Offer(_)
+                | WorkerFrame::Ready
+                | WorkerFrame::Failed { .. }
+                | WorkerFrame::Item { .. }
+                | WorkerFrame::Progress { .. } => {
+                    return Err("a frame that is not due".to_owned());
+                }
+            };
+            if let Some((ticket, (outcome, payload))) =
+                whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
+            {
+                let settled = settled(&outcome, payload)?;
+                self.events.push(Event::Finished(ticket, settled));
+            }
+        }
+    }
+
+    /// Hands events to the core, in one lock.
+    pub(super) fn apply(&mut self) -> Result<(), String> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let finished = self
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Finished(..) | Event::Revoked(_)))
+            .count();
+        let (core, slot) = (self.session.core, self.session.slot);
+        core.apply(slot, &mut self.events).map_err(violation)?;
+        if finished > 0 {
+            self.allowance.finished(finished);
+            core.control.healthy(slot);
+            if !self.ladder.is_empty() {
+                self.ladder
+                    .retain(|ticket| core.ending(slot, ticket).is_some());
+                self.kill_if_held_alone();
+                self.end_if_alone();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) {
+        while !self.data_broken && !self.writer.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let Ok(filled) = self.writer.slices(&mut slices) else {
+                self.data_broken = true;
+                return;
+            };
+            let slices = slices.get(..filled).unwrap_or_default();
+            match self.session.data.poll_write(cx, slices) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => self.writer.advance(bytes),
+                // Its end is seen by reading, after what it has written.
+                Poll::Ready(_) => self.data_broken = true,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// Lengths of attachments, as frames carry them.
+fn lengths(payload: &Payload) -> Vec<u32> {
+    payload
+        .attachments()
+        .iter()
+        .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
+        .collect()
+}
+
+fn violation(violation: Violation) -> String {
+    match violation {
+        Violation::UnsentTicket(ticket) => {
+            format!("a report of ticket {ticket}, which was not sent")
+        }
+        Violation::SettledTicket(ticket) => {
+            format!("a report of ticket {ticket}, which had ended")
+        }
+        Violation::StartedTwice(ticket) => format!("a second start of ticket {ticket}"),
+        Violation::GivenBackStarted(ticket) => {
+            format!("ticket {ticket} given back, which had started")
+        }
+        Violation::UnknownName(name) => format!("a task name {name}, which there is not"),
+    }
+}
+
+/// What a result says, with the errors of the crate decoded.
+fn settled(outcome: &Outcome, payload: Payload) -> Result<Settled, String> {
+    Ok(match outcome {
+        Outcome::Done => Settled::Done(payload),
+        Outcome::Failed => Settled::Failed(payload),
+        Outcome::Panicked => Settled::Panicked(
+            codec::decode::<RemoteError>(&payload)
+                .map_err(|error| format!("an unreadable panic: {error}"))?,
+        ),
+        Outcome::Codec => Settled::Codec(
+            codec::decode(&payload).map_err(|error| format!("an unreadable error: {error}"))?,
+        ),
+        Outcome::Cancelled { started } => Settled::Cancelled { started: *started },
+    })
+}

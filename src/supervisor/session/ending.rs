@@ -1,0 +1,167 @@
+//! How a ready worker comes to its end.
+//!
+//! Belongs here: who ends it and why, the steps and their times, when it has ended for good. Does not belong here: what
+//! its tasks are told, and what follows.
+//! Invariant: the first reason is the one that is reported.
+
+use std::{
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    observe::SlotState,
+    supervisor::{
+        ladder::{HELD, Step},
+        session::{Command, Ended, Running, Why},
+    },
+    wire::ControlToWorker,
+};
+
+/// How long the second sign of an end may follow the first.
+pub(super) const CLOSING: Duration = Duration::from_millis(50);
+
+/// How long a frame may take from its first byte to its last.
+pub(super) const FRAME_TIME: Duration = Duration::from_secs(10);
+
+impl Running<'_> {
+    /// Whether the worker is being killed: nothing it says counts any more.
+    pub(super) fn is_killed(&self) -> bool {
+        !matches!(self.why, None | Some(Why::Asked))
+    }
+
+    /// No new tasks for a worker that is to end.
+    fn close(&self) {
+        let (core, slot) = (self.session.core, self.session.slot);
+        core.close_slot(slot);
+        core.control
+            .slot(slot, |record| record.state = SlotState::Ending);
+    }
+
+    pub(super) fn kill(&mut self, why: Why) {
+        if !self.is_killed() {
+            self.why = Some(why);
+            self.session.core.control.killed_one();
+        }
+        self.close();
+        self.session.process.kill();
+        self.give_up_at
+            .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
+    }
+
+    pub(super) fn violated(&mut self, message: String) {
+        // Its bytes cannot be told apart any more.
+        self.data_ended = true;
+        self.kill(Why::Violation(message));
+    }
+
+    pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
+            match command {
+                Command::Fail => self.kill(Why::Failed),
+                Command::End { terminate } => {
+                    if self.why.is_none() {
+                        self.why = Some(Why::Asked);
+                        self.close();
+                        self.say(&ControlToWorker::Exit);
+                        self.kill_at = Some(Instant::now() + self.session.core.config.grace);
+                    }
+                    if terminate {
+                        self.session.process.terminate();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A cancelled task that holds the loop ends with its worker as soon as nobody else is in that.
+    pub(super) fn kill_if_held_alone(&mut self) {
+        let Some(ticket) = self.held else { return };
+        match self.session.core.ending(self.session.slot, ticket) {
+            Some(true) => self.kill(Why::Stuck(format!(
+                "a cancelled task held its event loop for {HELD:?} and longer"
+            ))),
+            Some(false) => {}
+            None => self.hold(None),
+        }
+    }
+
+    /// Takes the ladder's steps that are due, and everything else that waits for a time.
+    pub(super) fn steps(&mut self, now: Instant) {
+        for step in self.ladder.due(now) {
+            match step {
+                Step::Ask => {
+                    self.nonce += 1;
+                    self.say(&ControlToWorker::Ping { nonce: self.nonce });
+                }
+                Step::Expired(ticket) => self.session.core.abandon(self.session.slot, ticket),
+            }
+        }
+        self.end_if_alone();
+        if self.kill_at.is_some_and(|at| now >= at) {
+            self.kill_at = None;
+            self.kill(Why::Killed);
+        }
+        if self.deaf.is_some_and(|at| now >= at)
+            && !self.data_ended
+            && self.exit.is_none()
+            && self.why.is_none()
+        {
+            self.violated("it closed its data connection for reading and went on".to_owned());
+        }
+        if self
+            .partial_since
+            .is_some_and(|since| now >= since + FRAME_TIME)
+            && !self.is_killed()
+        {
+            self.violated(format!(
+                "a frame that was not complete after {FRAME_TIME:?}"
+            ));
+        }
+    }
+
+    /// A cancelled task that has not ended within its grace ends with its worker, when nobody else is in that.
+    pub(super) fn end_if_alone(&mut self) {
+        if self.why.is_some() {
+            return;
+        }
+        let Some(ticket) = self.ladder.expired() else {
+            return;
+        };
+        if self.session.core.ending(self.session.slot, ticket) == Some(true) {
+            self.why = Some(Why::Stuck(format!(
+                "a cancelled task had not ended {:?} later",
+                self.session.core.config.cancel_grace
+            )));
+            self.session.core.control.killed_one();
+            self.close();
+            // If the loop is free the shutdown hook runs; if not, nothing but SIGKILL works.
+            self.say(&ControlToWorker::Exit);
+            self.session.process.terminate();
+            self.kill_at = Some(Instant::now() + self.session.core.config.grace);
+        }
+    }
+
+    /// Says whether the worker has ended for good.
+    pub(super) fn closing(&mut self, more: bool, now: Instant) -> Option<Ended> {
+        if self.exit.is_none() && !self.data_ended && self.give_up_at.is_none() {
+            return None;
+        }
+        let ended = match (self.exit, self.data_ended) {
+            (Some(_), true) => true,
+            (Some(_), false) => !more && now >= *self.closing.get_or_insert(now + CLOSING),
+            (None, _) if self.is_killed() => self.give_up_at.is_some_and(|at| now >= at),
+            (None, true) => {
+                if now >= *self.closing.get_or_insert(now + CLOSING) && self.why.is_none() {
+                    self.violated("it closed its data connection and went on".to_owned());
+                }
+                false
+            }
+            (None, false) => false,
+        };
+        ended.then(|| Ended {
+            exit: self.exit,
+            why: self.why.take().unwrap_or(Why::Itself),
+        })
+    }
+}

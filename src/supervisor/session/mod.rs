@@ -1,0 +1,242 @@
+//! A ready worker and its host, until one of them ends it.
+//!
+//! Belongs here: moving frames between a worker's connections and the core, and the ladder of its cancelled tasks.
+//! Does not belong here: what was before ready, and what follows the end.
+//! Invariants: one poll serves everything that is ready; nothing a worker sends is stored before it is known to be due.
+//!
+//! States: *serving* ─ End ▶ *ending* (Exit was sent; killed after the grace) ─ the process ends ▶ *ended*. A violation, the
+//! ladder's last step and Fail lead from both to *killed*, which only waits for the process. When the
+//! process has ended what it wrote is read first; when its data connection ends first, it has 50 ms to follow.
+
+mod control;
+mod data;
+mod ending;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{Sleep, sleep_until},
+};
+
+use crate::{
+    ipc::Stream,
+    sched::Ticket,
+    supervisor::{
+        Exit, PoolCore, WorkerProcess,
+        allowance::Allowance,
+        core::{Event, Outgoing},
+        ladder::Ladder,
+        relay::Relay,
+        session::ending::FRAME_TIME,
+    },
+    task::{FaultPoint, Slot},
+    wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
+};
+
+/// What a proxy tells its worker's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// End in good order: what it has is done or cancelled.
+    End {
+        /// Processes in its group are asked, too.
+        terminate: bool,
+    },
+    /// The proxy has lost its mind: end at once, as if the worker had.
+    Fail,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) exit: Option<Exit>,
+    pub(super) why: Why,
+}
+
+/// Who ended a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The worker itself, or something from outside.
+    Itself,
+    /// It was asked to.
+    Asked,
+    /// It was asked to and did not.
+    Killed,
+    /// A cancelled task would not end.
+    Stuck(String),
+    /// The host's side of it panicked.
+    Failed,
+    /// It did what no honest worker does.
+    Violation(String),
+}
+
+/// What a session works with.
+pub(super) struct Session<'a> {
+    pub(super) core: &'a PoolCore,
+    pub(super) slot: Slot,
+    pub(super) data: Stream,
+    pub(super) control: Stream,
+    pub(super) reader: FrameReader,
+    pub(super) indexes: Vec<u16>,
+    pub(super) process: &'a mut dyn WorkerProcess,
+    pub(super) stdout: &'a mut Option<Relay>,
+    pub(super) stderr: &'a mut Option<Relay>,
+    pub(super) commands: &'a mut UnboundedReceiver<Command>,
+}
+
+/// Serves until the worker's process has ended.
+pub(super) async fn serve(session: Session<'_>) -> Ended {
+    let core = session.core;
+    let mut running = Running {
+        writer: FrameWriter::new(),
+        assembly: Assembly::new(core.config.max_frame_bytes),
+        control_reader: FrameReader::new(),
+        control_out: BytesMut::new(),
+        outgoing: Outgoing::default(),
+        events: Vec::new(),
+        ladder: Ladder::new(core.config.cancel_grace),
+        allowance: Allowance::new(core.config.table.len()),
+        held: None,
+        partial_since: None,
+        data_ended: false,
+        data_broken: false,
+        deaf: None,
+        exit: None,
+        closing: None,
+        kill_at: None,
+        give_up_at: None,
+        why: None,
+        nonce: 0,
+        timer: Box::pin(sleep_until(tokio::time::Instant::now())),
+        armed: None,
+        session,
+    };
+    // What came in the same breath as Ready is in the reader already: no further bytes may come to announce it.
+    if let Err(violation) = running.digest() {
+        running.violated(violation);
+    }
+    std::future::poll_fn(|cx| running.poll(cx)).await
+}
+
+struct Running<'a> {
+    session: Session<'a>,
+    writer: FrameWriter<HostFrame>,
+    assembly: Assembly<Outcome>,
+    control_reader: FrameReader,
+    control_out: BytesMut,
+    outgoing: Outgoing,
+    events: Vec<Event>,
+    ladder: Ladder,
+    allowance: Allowance,
+    /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
+    held: Option<Ticket>,
+    /// When an incomplete frame began.
+    partial_since: Option<Instant>,
+    data_ended: bool,
+    data_broken: bool,
+    exit: Option<Exit>,
+    /// When a worker that takes no more bytes must have ended.
+    deaf: Option<Instant>,
+    /// When the end is settled without its second sign.
+    closing: Option<Instant>,
+    /// When a worker that was asked to end is killed.
+    kill_at: Option<Instant>,
+    /// When a killed worker that does not even end so is given up.
+    give_up_at: Option<Instant>,
+    why: Option<Why>,
+    nonce: u64,
+    timer: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.session.core.unwatch(self.session.slot);
+    }
+}
+
+impl Running<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        self.session.core.fault(FaultPoint::Session);
+        self.take_commands(cx);
+        if self.session.core.watch(self.session.slot, cx.waker()) {
+            self.take_outgoing();
+        }
+        let mut more = false;
+        if !self.data_ended {
+            match self.read(cx) {
+                Ok(again) => more = again,
+                Err(violation) => self.violated(violation),
+            }
+        }
+        self.write(cx);
+        if let Err(violation) = self.converse(cx) {
+            self.violated(violation);
+        }
+        self.write_control(cx);
+        let session = &mut self.session;
+        for relay in [&mut *session.stdout, &mut *session.stderr]
+            .into_iter()
+            .flatten()
+        {
+            relay.poll(cx);
+        }
+        if self.exit.is_none()
+            && let Poll::Ready(exit) = self.session.process.poll_exit(cx)
+        {
+            self.exit = Some(exit);
+            // What the worker wrote before its end may not have been announced to this poll.
+            more |= !self.data_ended;
+        }
+        let now = Instant::now();
+        if let Some(ended) = self.closing(more, now) {
+            return Poll::Ready(ended);
+        }
+        if self.data_broken && !more {
+            // Who ends closes both halves, so the end of what it says follows; some live on with one half closed.
+            self.deaf.get_or_insert(now + ending::CLOSING);
+        }
+        self.steps(now);
+        self.write_control(cx);
+        self.arm(now, cx);
+        if more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Sets the one timer to the earliest time that matters.
+    fn arm(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let due = [
+            self.ladder.next(),
+            self.partial_since.map(|since| since + FRAME_TIME),
+            self.deaf,
+            self.closing,
+            self.kill_at,
+            self.give_up_at.filter(|_| self.exit.is_none()),
+        ]
+        .into_iter()
+        .flatten()
+        // What is past has been acted on, or waits for something else than time.
+        .filter(|at| *at > now)
+        .min();
+        let Some(at) = due else {
+            self.armed = None;
+            return;
+        };
+        if self.armed != Some(at) {
+            self.timer.as_mut().reset(at.into());
+            self.armed = Some(at);
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.armed = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+}
