@@ -71,8 +71,17 @@ task! {
     }
 }
 
+task! {
+    /// How a process ended that the task has started.
+    Starts {} -> Option<i32>, |_this, _cx| {
+        let status = std::process::Command::new("sh").args(["-c", "exit 7"]).status();
+        status.ok().and_then(|status| status.code())
+    }
+}
+
 worker_entry!(
     WorkerSpec::new()
+        .task::<Starts>()
         .task::<Descriptors>()
         .task::<Whoami>()
         .task::<Endless>()
@@ -219,6 +228,9 @@ async fn ignores_sigchld(base: &Path) {
         Possessions::now()
     };
     let pool = start(base, 2).await;
+    // The disposition is inherited, and what a task starts it wants to know the end of.
+    let code = pool.submit(Starts {}).await.expect("an answer");
+    assert_eq!(code, Some(7));
     // Killed at once, and again when replaced.
     for round in 0..3 {
         let file = base.join(format!("endless-{round}"));
