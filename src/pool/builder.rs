@@ -16,7 +16,7 @@ use crate::{
 
 const MIB: usize = 1024 * 1024;
 
-/// Configures a pool. Made by [`Pool::builder`]; ended by [`start`](PoolBuilder::start).
+/// Configures a pool. Made by [`Pool::builder`](crate::Pool::builder); ended by [`start`](PoolBuilder::start).
 ///
 /// `A` is what the workers' initializer takes; a pool of workers that take something starts only after
 /// [`init_args`](PoolBuilder::init_args).
