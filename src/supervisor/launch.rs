@@ -137,12 +137,17 @@ fn stdio(output: Output) -> ProcessStdio {
 fn spawn(mut command: Command, config: &[u8]) -> io::Result<Launched> {
     let mut child = command.spawn()?;
     send_config(child.stdin.take(), config);
-    let stdout = child.stdout.take().map(pipe).transpose()?;
-    let stderr = child.stderr.take().map(pipe).transpose()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut process = OsProcess::new(child)?;
+    let pipes = (|| Ok((stdout.map(pipe).transpose()?, stderr.map(pipe).transpose()?)))();
+    let (stdout, stderr) = pipes.inspect_err(|_: &io::Error| {
+        // Out of descriptors, say: nobody would wait for it.
+        process.kill_now(std::time::Duration::from_secs(1));
+    })?;
     Ok(Launched {
         stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
         stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
-        process: Box::new(OsProcess::new(child)?),
+        process: Box::new(process),
         streams: None,
     })
 }
