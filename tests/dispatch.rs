@@ -264,6 +264,32 @@ fn map_waits_for_room_instead_of_failing() {
 }
 
 #[test]
+fn map_fills_all_workers_through_a_queue_with_room_for_one() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(2)
+            .concurrency(4)
+            .queue_limit(1)
+            .wait_all()
+            .start()
+            .await
+            .unwrap();
+        // None ends before all have started.
+        let acts = (0..8).map(|n| Act::new(dir.path(), format!("t{n}"), End::Ok).gated());
+        let all = actix::spawn(pool.map(acts.collect::<Vec<_>>()).into_future());
+        for n in 0..8 {
+            seen(dir.path(), &format!("t{n}"), "started").await;
+        }
+        for n in 0..8 {
+            put(dir.path(), &format!("t{n}"), "go");
+        }
+        assert_eq!(all.await.unwrap().unwrap().len(), 8);
+        pool.stop().await;
+    });
+}
+
+#[test]
 fn map_yields_in_input_order_and_unordered_as_they_come() {
     common::run(async {
         let pool = Pool::builder(workers()).processes(2).start().await.unwrap();

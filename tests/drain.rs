@@ -352,10 +352,8 @@ fn stop_hurries_a_drain() {
             status.state == PoolState::Draining
         })
         .await;
-        // Another drain does not: it waits for the first.
-        let second = actix::spawn(pool.drain(Duration::ZERO));
-        let third = pool.drain(Duration::from_millis(1));
-        drop(third);
+        // A drain that may take longer does not: it waits for the first.
+        let second = actix::spawn(pool.drain(2 * WATCHDOG));
         let began = Instant::now();
         let (report, _) = timed(pool.stop()).await;
         let drained = drain.await.expect("a report");
@@ -363,6 +361,29 @@ fn stop_hurries_a_drain() {
         assert!(began.elapsed() < CANCEL_GRACE + GRACE + SLACK);
         assert_eq!(report, drained);
         assert_eq!(report.counts.cancelled, 1, "{report:?}");
+        assert!(is_cancelled(&task.await));
+    });
+}
+
+#[test]
+fn shorter_drain_hurries_a_longer_one() {
+    run(async {
+        let base = directory();
+        let pool = start(base.path()).await;
+        let task = pool.submit(gated(&base, "task"));
+        started(&base, "task").await;
+        let drain = actix::spawn(pool.drain(Duration::MAX));
+        status_is(&pool, "draining", |status| {
+            status.state == PoolState::Draining
+        })
+        .await;
+        let short = Duration::from_millis(100);
+        let (report, took) = timed(pool.drain(short)).await;
+        assert!(
+            short <= took && took < short + CANCEL_GRACE + GRACE + SLACK,
+            "{took:?}"
+        );
+        assert_eq!(drain.await.expect("a report"), report);
         assert!(is_cancelled(&task.await));
     });
 }

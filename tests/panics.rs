@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Actor, Context, Handler, Recipient};
 use actix_multiprocess::{
-    NoError, Pool, PoolEvent, Submit, Subscribe, Task, TaskContext, WorkerSpec,
+    NoError, Pool, PoolEvent, Submit, Subscribe, Task, TaskContext, TaskError, WorkerSpec,
     testing::{PanicIn, assert_clean, panic_once},
     worker_entry,
 };
@@ -18,7 +18,12 @@ use common::{Act, End, seen, signal};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-worker_entry!(WorkerSpec::new().task::<Act>().task::<Bomb>());
+worker_entry!(
+    WorkerSpec::new()
+        .task::<Act>()
+        .task::<Bomb>()
+        .task::<FailsBadly>()
+);
 
 /// Its output panics when it is dropped in the host, where the flag is set.
 #[derive(Serialize, Deserialize)]
@@ -33,7 +38,8 @@ impl Drop for Armed {
     fn drop(&mut self) {
         if ARMED.load(Ordering::SeqCst) {
             ARMED.store(false, Ordering::SeqCst);
-            panic!("dropped");
+            // What it panics with panics when it is dropped, too.
+            std::panic::panic_any(Explosive);
         }
     }
 }
@@ -46,6 +52,61 @@ impl Task for Bomb {
     async fn run(self, _: TaskContext<()>) -> Result<Armed, NoError> {
         Ok(Armed(1))
     }
+}
+
+struct Explosive;
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// Fails with an error that panics when it is dropped, where the task has run.
+#[derive(Serialize, Deserialize)]
+struct FailsBadly;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Bad {
+    #[serde(skip)]
+    own: bool,
+}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        if self.own {
+            std::panic::panic_any(Explosive);
+        }
+    }
+}
+
+impl Task for FailsBadly {
+    const NAME: &'static str = "fails badly";
+    type Output = ();
+    type Error = Bad;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<(), Bad> {
+        tokio::task::yield_now().await;
+        Err(Bad { own: true })
+    }
+}
+
+#[test]
+fn error_whose_drop_panics_stays_its_tasks_own() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let neighbour = pool.submit(Act::new(dir.path(), "n", End::Ok).gated());
+        seen(dir.path(), "n", "started").await;
+        for _ in 0..3 {
+            let failed = pool.submit(FailsBadly).await;
+            assert!(matches!(failed, Err(TaskError::Failed(Bad { own: false }))));
+        }
+        common::put(dir.path(), "n", "go");
+        neighbour.await.unwrap();
+        assert_eq!(pool.status().await.slots[0].restarts, 0);
+        pool.stop().await;
+    });
 }
 
 async fn settles_and_serves_on(place: PanicIn) {
@@ -202,7 +263,8 @@ fn reply_whose_drop_panics_harms_nobody() {
             // Awaited as far as the answer, which this task drops: its panic is its own.
             let _ = answered.await;
         });
-        let _ = answered.await;
+        // Not even what it panicked with is dropped: that panics again.
+        std::mem::forget(answered.await);
         ARMED.store(false, Ordering::SeqCst);
         neighbour.await.unwrap();
         pool.submit(Act::new(dir.path(), "after", End::Ok))

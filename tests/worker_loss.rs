@@ -12,8 +12,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    Blob, LossCause, NoError, Pool, Restart, Started, Submit, Task, TaskContext, TaskError,
-    WorkerSpec, testing::assert_clean, worker_entry,
+    Blob, LossCause, NoError, Pool, Restart, SlotState, SlotStatus, Started, Submit, Task,
+    TaskContext, TaskError, WorkerSpec, testing::assert_clean, worker_entry,
 };
 use common::{Act, Beside, End, has, put, seen, signal, status_is};
 use nix::sys::signal::Signal;
@@ -145,6 +145,89 @@ fn results_of_a_dead_worker_reach_a_host_that_has_other_things_to_do() {
         }
         assert_ne!(pool.status().await.slots[0].pid, Some(pid));
         pool.stop().await;
+    });
+}
+
+/// Half a frame is no crime while a task keeps the loop from writing the rest.
+#[test]
+fn loop_that_computes_with_half_a_frame_written_is_not_killed() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let gate = pool.submit(Act::new(dir.path(), "gate", End::Hold));
+        seen(dir.path(), "gate", "started").await;
+        // More than fits into the socket, so that its last frames wait for the loop.
+        let large = pool.submit(Large(32 * 1024 * 1024));
+        let busy = pool.submit(Beside(Act::new(dir.path(), "busy", End::Burn(12_500))));
+        put(dir.path(), "gate", "go");
+        gate.await.unwrap();
+        busy.await.unwrap();
+        assert_eq!(large.await.unwrap().0.len(), 32 * 1024 * 1024);
+        assert_eq!(pool.status().await.slots[0].restarts, 0);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn worker_is_replaced_after_somebody_has_cleaned_up_its_directory() {
+    common::run(async {
+        let base = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(2)
+            .socket_dir(base.path())
+            .wait_all()
+            .start()
+            .await
+            .unwrap();
+        for entry in std::fs::read_dir(base.path()).unwrap() {
+            std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+        }
+        for slot in pool.status().await.slots {
+            signal(slot.pid.unwrap(), Signal::SIGKILL);
+        }
+        status_is(&pool, "replaced", |status| {
+            let replaced =
+                |slot: &SlotStatus| slot.generation == 1 && slot.state == SlotState::Ready;
+            status.slots.iter().all(replaced)
+        })
+        .await;
+        pool.stop().await;
+        assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn times_without_end_are_no_times_to_panic_at() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers())
+            .processes(1)
+            .start_timeout(Duration::MAX)
+            .cancel_grace(Duration::MAX)
+            .grace(Duration::MAX)
+            .restart(
+                Restart::default()
+                    .period(Duration::MAX)
+                    .backoff(Duration::ZERO, Duration::MAX),
+            )
+            .start()
+            .await
+            .unwrap();
+        let cancelled = pool.submit(Act::new(dir.path(), "cancelled", End::Wait));
+        seen(dir.path(), "cancelled", "started").await;
+        cancelled.cancel();
+        let outcome = cancelled.await;
+        assert!(matches!(
+            outcome,
+            Err(TaskError::Cancelled { started: true })
+        ));
+        let pid = pool.status().await.slots[0].pid.unwrap();
+        signal(pid, Signal::SIGKILL);
+        status_is(&pool, "replaced", |status| status.slots[0].generation == 1).await;
+        pool.submit(Act::new(dir.path(), "after", End::Ok))
+            .await
+            .unwrap();
+        pool.drain(Duration::MAX).await;
     });
 }
 

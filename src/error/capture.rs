@@ -1,14 +1,14 @@
 //! Where a panic happened, which only a panic hook is told.
 //!
 //! Belongs here: the hook and the value it leaves for whoever catches the panic on the same thread.
-//! Does not belong here: catching.
+//! Does not belong here: what follows from a panic.
 //! Invariant: the hook that was there before still runs.
 
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
     cell::RefCell,
-    panic,
+    panic::{self, AssertUnwindSafe},
     sync::Once,
 };
 
@@ -52,6 +52,20 @@ pub(crate) fn take() -> Option<Captured> {
 /// Hands over what another thread took, for a panic that goes on in this one.
 pub(crate) fn put(captured: Option<Captured>) {
     LAST.with(|last| *last.borrow_mut() = captured);
+}
+
+/// Runs somebody else's code. `None` when it panicked. What it panicked with is never dropped: that may panic, too.
+pub(crate) fn contained<R>(code: impl FnOnce() -> R) -> Option<R> {
+    caught(code).ok()
+}
+
+/// The same with a description of the panic.
+pub(crate) fn caught<R>(code: impl FnOnce() -> R) -> Result<R, RemoteError> {
+    panic::catch_unwind(AssertUnwindSafe(code)).map_err(|payload| {
+        let error = describe(payload.as_ref());
+        std::mem::forget(payload);
+        error
+    })
 }
 
 /// Describes a panic that was caught on this thread.

@@ -12,8 +12,11 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime},
 };
+
+use parking_lot::Mutex;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -28,7 +31,9 @@ const MAX_PATH: usize = 103;
 pub(crate) struct SocketDirectory {
     path: PathBuf,
     parent: PathBuf,
-    _lock: File,
+    /// The locks of the directory that is there, and of those that were there before somebody cleaned up.
+    held: Mutex<Vec<File>>,
+    removed: AtomicBool,
 }
 
 impl SocketDirectory {
@@ -49,12 +54,13 @@ impl SocketDirectory {
         for _ in 0..16 {
             make_private(&parent)?;
             sweep(&parent);
-            match make_private(&path).and_then(|()| lock(&path.join("lock"))) {
-                Ok(Some(lock)) => {
+            match hold(&path) {
+                Ok(Some(held)) => {
                     return Ok(Self {
                         path,
                         parent,
-                        _lock: lock,
+                        held: Mutex::new(held),
+                        removed: AtomicBool::new(false),
                     });
                 }
                 // The last pool of another host removed the parent just now, or a sweeper took this for a dead host's.
@@ -70,8 +76,22 @@ impl SocketDirectory {
         &self.path
     }
 
+    /// Makes it again after somebody has cleaned up the place it is in: temporary directories are, after days.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        if self.removed.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        make_private(&self.parent)?;
+        // Without a lock to have, another slot of this pool was first.
+        if let Some(locks) = hold(&self.path)? {
+            self.held.lock().extend(locks);
+        }
+        Ok(())
+    }
+
     /// Removes it before it is dropped: no socket is made in it any more.
     pub(crate) fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
         // Nobody to tell, and the next host sweeps what stays.
         let _ = fs::remove_dir_all(&self.path);
         // Fails while another host has its directory there, as it should.
@@ -105,6 +125,22 @@ fn make_private(path: &Path) -> io::Result<()> {
             format!("{} is not a private directory of this user", path.display()),
         ))
     }
+}
+
+/// Makes a directory and holds its lock. `None` when it is another's, or was swept away meanwhile.
+fn hold(path: &Path) -> io::Result<Option<Vec<File>>> {
+    make_private(path)?;
+    let Some(lock) = lock(&path.join("lock"))? else {
+        return Ok(None);
+    };
+    let mut held = vec![lock];
+    // systemd-tmpfiles leaves a directory alone that is itself locked. Where that does not work the lock does.
+    if let Ok(directory) = File::open(path)
+        && flock(&directory, FlockOperation::NonBlockingLockShared).is_ok()
+    {
+        held.push(directory);
+    }
+    Ok(Some(held))
 }
 
 /// Makes and holds a lock file. `None` when it was swept away meanwhile.

@@ -92,10 +92,18 @@ impl SocketPlace {
     /// Opens the endpoint of one worker.
     pub(crate) fn listen(&self, slot: u32, generation: u32) -> io::Result<Endpoint> {
         let place = self.place(slot, generation);
-        let listener = ListenerOptions::new()
-            .name(name(&place)?)
-            .reclaim_name(true)
-            .create_tokio()?;
+        let listen = || {
+            let options = ListenerOptions::new().name(name(&place)?);
+            options.reclaim_name(true).create_tokio()
+        };
+        let listener = match (listen(), self) {
+            #[cfg(unix)]
+            (Err(error), Self::Directory(directory)) if error.kind() == io::ErrorKind::NotFound => {
+                directory.restore()?;
+                listen()?
+            }
+            (listener, _) => listener?,
+        };
         Ok(Endpoint { place, listener })
     }
 }

@@ -9,8 +9,10 @@ mod status;
 pub use event::{CloseReason, PoolEvent};
 pub use status::{Counts, DrainReport, PoolState, SlotState, SlotStatus, Status};
 
+use crate::error::capture;
+
 /// Writes to the log. A log subscriber is somebody else's code: its panic must not reach the pool's.
 pub(crate) fn log(write: impl FnOnce()) {
     // When the log itself panics there is nowhere to say so.
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(write));
+    let _ = capture::contained(write);
 }

@@ -3,6 +3,8 @@
 //! Belongs here: what each setting may be, alone and with the others. Does not belong here: defaults.
 //! Invariant: a bad setting is refused with its name, and nothing is there yet when it is.
 
+use std::time::Duration;
+
 use crate::{
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
@@ -75,6 +77,14 @@ impl<A> PoolBuilder<A> {
             }
             .into());
         }
+        let mut restart = self.restart;
+        for duration in [
+            &mut restart.period,
+            &mut restart.backoff_min,
+            &mut restart.backoff_max,
+        ] {
+            *duration = bounded(*duration);
+        }
         let init_args = (self.args)
             .map(|args| args.and_then(|args| small_enough(args, self.max_frame_bytes)))
             .transpose()
@@ -88,16 +98,22 @@ impl<A> PoolBuilder<A> {
             queue_bytes: self.queue_bytes,
             result_bytes: self.result_bytes,
             when_full: self.when_full,
-            rules: self.restart.rules(processes),
+            rules: restart.rules(processes),
             max_attempts: self.max_attempts,
-            start_timeout: self.start_timeout,
+            start_timeout: bounded(self.start_timeout),
             max_frame_bytes: self.max_frame_bytes,
-            cancel_grace: self.cancel_grace,
-            grace: self.grace,
+            cancel_grace: bounded(self.cancel_grace),
+            grace: bounded(self.grace),
             stdio: self.stdio,
             init_args,
         })
     }
+}
+
+/// `Duration::MAX` is a usual way to say "never", and cannot be added to a time.
+fn bounded(duration: Duration) -> Duration {
+    const AS_GOOD_AS_NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    duration.min(AS_GOOD_AS_NEVER)
 }
 
 fn count(knob: &'static str, value: usize, most: u32) -> Result<u32, ConfigError> {

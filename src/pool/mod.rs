@@ -137,7 +137,7 @@ impl Pool {
     /// Takes no more tasks, lets the accepted ones go on for `grace`, then ends the rest and the workers.
     ///
     /// Returns when no worker is left, at the latest `grace` + `cancel_grace` + the builder's `grace` and about a second
-    /// after the call.
+    /// after the call. Of several drains the shortest counts, and their reports are the same.
     ///
     /// # Cancel safety
     ///

@@ -10,7 +10,6 @@
 
 use std::{
     collections::HashSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,9 +18,10 @@ use actix::{
     Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Running,
     WeakAddr,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
+    error::capture,
     ipc::SocketPlace,
     observe::{CloseReason, DrainReport, PoolEvent, PoolState},
     sched::Decision,
@@ -103,8 +103,7 @@ impl PoolSupervisor {
         ctx: &mut Context<Self>,
         body: impl FnOnce(&mut Self, &mut Context<Self>),
     ) {
-        let done = catch_unwind(AssertUnwindSafe(|| body(self, ctx)));
-        if done.is_err() {
+        if capture::contained(|| body(self, ctx)).is_none() {
             crate::observe::log(|| tracing::error!("a handler of the pool's supervisor panicked"));
         }
     }
@@ -132,19 +131,17 @@ impl PoolSupervisor {
         ctx: &mut Context<Self>,
     ) -> watch::Receiver<Option<DrainReport>> {
         if let Some(shutdown) = &self.shutdown {
-            if reason == CloseReason::Stop {
-                shutdown.hurry.notify_one();
-            }
+            shutdown.hurry(shutdown::deadline(grace));
             return shutdown.report.clone();
         }
         let (outstanding, counts) = self.core.close();
         self.core.control.advance(PoolState::Draining);
         self.core.control.start_closed();
         self.core.control.emit(PoolEvent::Closed { reason });
-        let hurry = Arc::new(Notify::new());
+        let (deadline, until) = watch::channel(shutdown::deadline(grace));
         let (sender, report) = watch::channel(None);
         self.shutdown = Some(Shutdown {
-            hurry: Arc::clone(&hurry),
+            deadline,
             report: report.clone(),
         });
         // Slots without a life are down already.
@@ -158,8 +155,7 @@ impl PoolSupervisor {
         let ending = shutdown::run(
             Arc::clone(&self.core),
             self.proxies.clone(),
-            grace,
-            hurry,
+            until,
             self.down.subscribe(),
             before,
         );

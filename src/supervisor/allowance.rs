@@ -29,8 +29,8 @@ impl Allowance {
     }
 
     /// With each task that ends its name may turn quiet, and once more loud.
-    pub(super) fn finished(&mut self, tasks: usize) {
-        self.quiet = self.quiet.saturating_add(2 * tasks as u64);
+    pub(super) fn finished(&mut self) {
+        self.quiet = self.quiet.saturating_add(2);
     }
 
     /// The host asks something.

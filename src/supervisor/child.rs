@@ -60,7 +60,7 @@ mod linux {
 
     use rustix::{
         event::{PollFd, PollFlags, Timespec, poll},
-        process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+        process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
     };
     use tokio::io::unix::AsyncFd;
 
@@ -78,10 +78,18 @@ mod linux {
     impl OsProcess {
         pub(crate) fn new(child: Child) -> std::io::Result<Self> {
             let pid = pid(&child);
-            let watched = match pid.map(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK)) {
-                Some(Ok(pidfd)) => Some(Self::watch(pidfd)?),
+            let watched = match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                Some(Ok(pidfd)) => match Self::watch(pidfd) {
+                    Ok(watched) => Some(watched),
+                    Err(error) => {
+                        let mut child = child;
+                        let _ = child.kill();
+                        let _ = child.wait();
+                        return Err(error);
+                    }
+                },
                 // With SIGCHLD ignored the system reaps, and may have done so already.
-                Some(Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL)) | None => None,
+                Some(Err(rustix::io::Errno::SRCH)) | None => None,
                 Some(Err(error)) => {
                     let mut child = child;
                     let _ = child.kill();
@@ -158,6 +166,12 @@ mod linux {
 
         fn kill(&mut self) {
             self.signal_group(Signal::KILL);
+            // By itself, too: it may have moved to another group.
+            if self.exited.is_none()
+                && let Some(watched) = &self.watched
+            {
+                let _ = pidfd_send_signal(watched.get_ref(), Signal::KILL);
+            }
         }
 
         fn kill_now(&mut self, limit: Duration) {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    error::{StartError, WorkerStartError},
+    error::{StartError, WorkerStartError, capture},
     observe::{PoolEvent, PoolState, SlotState, log},
     sched::{Decision, RestartPolicy, RestartRules},
     task::Slot,
@@ -261,7 +260,7 @@ impl Control {
         };
         for subscriber in subscribers {
             let event = event.clone();
-            let _ = catch_unwind(AssertUnwindSafe(|| subscriber.do_send(event)));
+            let _ = capture::contained(|| subscriber.do_send(event));
         }
     }
 }

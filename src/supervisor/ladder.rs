@@ -71,11 +71,11 @@ impl Ladder {
         self.rungs.iter().any(|rung| rung.ticket == ticket)
     }
 
-    /// A task whose grace is over, if there is one.
-    pub(super) fn expired(&self) -> Option<Ticket> {
+    /// The tasks whose grace is over.
+    pub(super) fn expired(&self) -> impl Iterator<Item = Ticket> + '_ {
         self.rungs
             .iter()
-            .find(|rung| rung.expired)
+            .filter(|rung| rung.expired)
             .map(|rung| rung.ticket)
     }
 

@@ -4,16 +4,13 @@
 //! this actor between the core and the session; and when to restart, which the supervisor decides.
 //! Invariant: a slot has at most one life at a time; a panic in a handler ends that life and is reported as its end.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message, WeakAddr};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
+    error::capture,
     ipc::SocketPlace,
     supervisor::{
         PoolCore, PoolSupervisor,
@@ -121,11 +118,11 @@ impl ProcessProxy {
 
     /// Runs a handler's body; if it panics, the worker of this slot ends and is reported like any other.
     fn guarded(&mut self, body: impl FnOnce(&mut Self)) {
-        let done = catch_unwind(AssertUnwindSafe(|| {
+        let done = capture::contained(|| {
             self.core.fault(FaultPoint::ProxyHandler);
             body(self);
-        }));
-        if done.is_err() {
+        });
+        if done.is_none() {
             crate::observe::log(|| {
                 tracing::error!(slot = self.slot.index(), "a proxy's handler panicked")
             });

@@ -18,7 +18,7 @@ use std::{
 };
 
 use actix::Addr;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     observe::{Counts, DrainReport, PoolState},
@@ -34,8 +34,8 @@ use crate::{
 /// What the stages of an ending pool share with its actor.
 #[derive(Debug)]
 pub(super) struct Shutdown {
-    /// Wakes a drain that is to stop now.
-    pub(super) hurry: Arc<Notify>,
+    /// When what is accepted is not waited for any more. It only comes nearer.
+    pub(super) deadline: watch::Sender<Instant>,
     /// The report, when there is one.
     pub(super) report: watch::Receiver<Option<DrainReport>>,
 }
@@ -49,22 +49,43 @@ pub(super) struct Before {
     pub(super) at: Instant,
 }
 
-/// Lets accepted tasks finish for `grace`, then ends the rest, then the workers.
+impl Shutdown {
+    /// Ends the drain at `deadline`, if it would go on for longer.
+    pub(super) fn hurry(&self, deadline: Instant) {
+        self.deadline.send_if_modified(|present| {
+            let nearer = deadline < *present;
+            *present = deadline.min(*present);
+            nearer
+        });
+    }
+}
+
+/// The end of a grace that begins now.
+pub(super) fn deadline(grace: Duration) -> Instant {
+    // `Duration::MAX` cannot be added; a year is as good as for ever.
+    let now = Instant::now();
+    now.checked_add(grace)
+        .unwrap_or(now + Duration::from_secs(365 * 24 * 60 * 60))
+}
+
+/// Lets accepted tasks finish until the deadline, then ends the rest, then the workers.
 pub(super) async fn run(
     core: Arc<PoolCore>,
     proxies: Vec<Addr<ProcessProxy>>,
-    grace: Duration,
-    hurry: Arc<Notify>,
+    mut deadline: watch::Receiver<Instant>,
     down: watch::Receiver<HashSet<Slot>>,
     before: Before,
 ) -> DrainReport {
-    let drained = if grace.is_zero() {
-        core.is_idle()
-    } else {
+    let drained = loop {
+        let until = *deadline.borrow_and_update();
+        if until <= Instant::now() {
+            break core.is_idle();
+        }
         tokio::select! {
-            () = idle(&core) => true,
-            () = tokio::time::sleep(grace) => false,
-            () = hurry.notified() => false,
+            () = idle(&core) => break true,
+            () = tokio::time::sleep_until(until.into()) => {}
+            // The sender lives in the actor, which outlives this.
+            _ = deadline.changed() => {}
         }
     };
     let mut stuck = false;

@@ -23,6 +23,10 @@ use serde::{Deserialize, Serialize};
 /// From this many bytes on an attachment is cheaper than a copy.
 pub(super) const ATTACH_FROM: usize = 1024;
 
+/// How many attachments a value may have: their lengths have to fit into the header of one frame, at up to 5 bytes each.
+/// Blobs beyond that are sent as part of the value.
+pub(super) const MAX_ATTACHMENTS: u32 = 50_000;
+
 // How many blobs are in the list in force, `None` when none is in force. Apart from the lists because those need a
 // destructor, whose bookkeeping the many values without blobs would pay for.
 thread_local! {
@@ -257,10 +261,10 @@ impl<'de> Deserialize<'de> for Plain {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if COLLECTED.get().is_none() {
+        let Some(attached) = COLLECTED.get() else {
             return serializer.serialize_bytes(&self.0);
-        }
-        let form = if self.0.len() < ATTACH_FROM {
+        };
+        let form = if self.0.len() < ATTACH_FROM || attached >= MAX_ATTACHMENTS {
             Form::Inline(PlainRef(&self.0))
         } else {
             let index = attach(&self.0);

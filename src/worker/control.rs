@@ -103,7 +103,8 @@ fn queue(frame: &ControlFromWorker, out: &mut BytesMut) -> io::Result<()> {
 #[cfg(unix)]
 pub(crate) fn kill(own_group: bool) {
     use rustix::process::{Signal, getpgrp, getpid, kill_process, kill_process_group};
-    if own_group {
+    // A task may have moved this process to a group of others.
+    if own_group && getpgrp() == getpid() {
         // Succeeds by not returning.
         let _ = kill_process_group(getpgrp(), Signal::KILL);
     }

@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -157,8 +156,7 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
 fn set_up(program: &Program, worker: &WorkerInfo) -> Result<(), RemoteError> {
     match &program.setup {
         None => Ok(()),
-        Some(setup) => catch_unwind(AssertUnwindSafe(|| setup(worker)))
-            .map_err(|panic| capture::describe(panic.as_ref())),
+        Some(setup) => capture::caught(|| setup(worker)),
     }
 }
 

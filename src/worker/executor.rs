@@ -17,7 +17,6 @@ use std::{
     any::Any,
     cell::{Cell, RefCell},
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
@@ -29,6 +28,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::{CodecError, RemoteError, capture},
+    observe::log,
     task::{Board, Failure, FailureInfo, IdMap, Scope, TaskId, WorkerInfo},
     wire::{Outcome, Payload, WorkerFrame, codec},
     worker::{Ended, LocalFuture, Program, outbox::Outbox},
@@ -167,15 +167,16 @@ impl Executor {
             scope: Rc::clone(&scope),
             executor: this,
             began: Some(began),
+            announced,
             ended: false,
         };
         let run = &entry.run;
-        let made = catch_unwind(AssertUnwindSafe(|| run(&task.payload, scope, &self.state)));
+        let made = capture::caught(|| run(&task.payload, scope, &self.state));
         drop(task.payload);
         match made {
             Ok(future) => tracked.future = Some(future),
             Err(panic) => {
-                tracked.panicked(panic.as_ref());
+                tracked.panicked(panic);
                 return Instant::now();
             }
         }
@@ -185,9 +186,6 @@ impl Executor {
         self.inline.set(false);
         if polled.is_pending() {
             let ticket = tracked.scope.ticket;
-            if !announced {
-                self.out.frame(&WorkerFrame::Started { ticket });
-            }
             let scope = Rc::clone(&tracked.scope);
             let abort = tokio::task::spawn_local(tracked).abort_handle();
             let running = Running { scope, abort };
@@ -266,22 +264,32 @@ impl Executor {
             .extract_if(.., |(mark, ..)| self.out.is_written(*mark))
             .collect();
         for (_, info, failure) in ready {
-            let told = catch_unwind(AssertUnwindSafe(|| {
+            // The error goes in here, too: its drop is the task's own code.
+            let told = capture::contained(|| {
                 let failure = match &failure {
                     Mourned::Failed(error) => Failure::Failed(error.as_ref()),
                     Mourned::Panicked(error) => Failure::Panicked(error),
                     Mourned::Codec(error) => Failure::Codec(error),
                 };
                 hook(&info, failure);
-            }));
-            if told.is_err() {
-                tracing::error!(task = info.id.get(), "the on_failure hook panicked");
+            });
+            let dropped = capture::contained(|| drop(failure));
+            if told.and(dropped).is_none() {
+                log(|| tracing::error!(task = info.id.get(), "the on_failure hook panicked"));
             }
         }
     }
 
     fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
         if self.program.on_failure.is_none() {
+            if capture::contained(|| drop(failure)).is_none() {
+                log(|| {
+                    tracing::error!(
+                        task = scope.id.get(),
+                        "an error panicked while it was dropped"
+                    )
+                });
+            }
             return;
         }
         if let Some(entry) = self.program.tasks.get(usize::from(name)) {
@@ -362,6 +370,8 @@ struct Tracked {
     executor: Rc<Executor>,
     /// When the first poll begins, for whoever makes it has looked.
     began: Option<Instant>,
+    /// The host has been told of its start, or will be before anything else that is told from now on.
+    announced: bool,
     ended: bool,
 }
 
@@ -371,8 +381,8 @@ impl Tracked {
         self.executor.finish(self.scope.ticket, outcome, payload);
     }
 
-    fn panicked(&mut self, panic: &(dyn Any + Send)) {
-        let error = capture::describe(panic).at(self.executor.worker, self.scope.id);
+    fn panicked(&mut self, panic: RemoteError) {
+        let error = panic.at(self.executor.worker, self.scope.id);
         let payload = codec::encode(&error).unwrap_or_default();
         self.end(Outcome::Panicked, &payload);
         self.executor
@@ -399,11 +409,9 @@ impl Tracked {
     /// Drops the future, whose destructors are the task's own code.
     fn drop_future(&mut self) {
         let future = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
-            tracing::error!(
-                task = self.scope.id.get(),
-                "a task panicked while it was dropped"
-            );
+        if capture::contained(|| drop(future)).is_none() {
+            let task = self.scope.id.get();
+            log(|| tracing::error!(task, "a task panicked while it was dropped"));
         }
     }
 }
@@ -418,9 +426,16 @@ impl Future for Tracked {
         };
         let began = this.began.take().unwrap_or_else(Instant::now);
         this.executor.board.poll_begins(this.scope.ticket, began);
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let polled = capture::caught(|| future.as_mut().poll(cx));
         let pending = match polled {
-            Ok(Poll::Pending) => true,
+            Ok(Poll::Pending) => {
+                // Before its name is said to be loud from now on, or the host would take a silent start for none.
+                if !std::mem::replace(&mut this.announced, true) {
+                    let ticket = this.scope.ticket;
+                    this.executor.out.frame(&WorkerFrame::Started { ticket });
+                }
+                true
+            }
             Ok(Poll::Ready(ended)) => {
                 this.drop_future();
                 this.ended(ended);
@@ -428,7 +443,7 @@ impl Future for Tracked {
             }
             Err(panic) => {
                 this.drop_future();
-                this.panicked(panic.as_ref());
+                this.panicked(panic);
                 false
             }
         };

@@ -6,7 +6,6 @@
 use std::{
     any::Any,
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
@@ -121,13 +120,11 @@ pub(super) fn ended_by(board: &Board) -> ServeEnd {
 /// Runs a future and catches its panic.
 pub(super) async fn catch<T>(future: impl Future<Output = T>) -> Result<T, RemoteError> {
     let mut future = pin!(future);
-    poll_fn(
-        |cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(panic) => Poll::Ready(Err(capture::describe(panic.as_ref()))),
-        },
-    )
+    poll_fn(|cx| match capture::caught(|| future.as_mut().poll(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
     .await
 }
 

@@ -106,7 +106,7 @@ pub(crate) async fn serve(
     if let Some(hook) = &program.shutdown {
         let ended = catch(hook(state)).await;
         if ended.is_err() {
-            tracing::error!("the shutdown hook panicked");
+            crate::observe::log(|| tracing::error!("the shutdown hook panicked"));
         }
     }
     let mut flush = pin!(poll_fn(|cx| executor.out.poll_flush(cx)));

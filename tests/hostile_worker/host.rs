@@ -404,15 +404,16 @@ async fn ends(stage: Stage, reason: &str, settled: usize) {
     let holds = scene.hold().await;
     let (neighbour, memory, since) = serve_and_go(&scene).await;
     let loss = ended(&mut scene, &neighbour, since, reason).await;
-    assert_eq!((loss.lost, loss.requeued), (1, 3 - settled));
-    assert_eq!(settled_holds(&scene, holds).await, (1, 0));
+    assert_eq!(loss.lost + loss.requeued, 4 - settled);
+    assert_eq!(settled_holds(&scene, holds).await, (loss.lost, 0));
     scene.replaced(1).await;
     memory.has_not_grown();
     neighbour.end().await;
     scene.end(0).await;
 }
 
-/// Of the tasks of a worker that broke the protocol, what had started is lost and the rest runs elsewhere.
+/// Of the tasks of a worker that broke the protocol only that which may run again does: what it has not said, or was not
+/// heard to say, of the others it may have done.
 ///
 /// Returns how many are lost, and how many were cancelled or panicked.
 async fn settled_holds(scene: &Scene, holds: Vec<TaskHandle<Hold>>) -> (usize, usize) {
@@ -421,10 +422,16 @@ async fn settled_holds(scene: &Scene, holds: Vec<TaskHandle<Hold>>) -> (usize, u
         match within(SOON, "a task that was held", hold).await {
             Ok(value) => assert_eq!(value, number),
             Err(TaskError::WorkerLost(report)) => {
-                // The first of four; the third, which had started too, has run again.
-                assert!(number < 2, "task {number} should not be lost: {report}");
+                // Of four the third, which is idempotent, has run again.
+                assert_ne!(number / 2, 2, "task {number} should not be lost: {report}");
                 assert_eq!(report.cause(), &LossCause::Protocol);
-                assert_eq!((report.started(), report.suspects()), (Started::Yes, 2));
+                // The first had said so.
+                let started = if number < 2 {
+                    Started::Yes
+                } else {
+                    Started::Unknown
+                };
+                assert_eq!(report.started(), started, "task {number}");
                 assert_eq!(report.pid(), Some(scene.pid));
                 lost += 1;
             }
@@ -544,8 +551,8 @@ async fn ends_it_after_a_flood(stage: Stage, reason: &str, settled: usize) {
     // This thread is the pool's, so nothing is read meanwhile.
     block_until(|| dir.join("flooded").exists());
     let loss = ended(&mut scene, &neighbour, since, reason).await;
-    assert_eq!((loss.lost, loss.requeued), (1, 3 - settled));
-    assert_eq!(settled_holds(&scene, holds).await, (1, settled));
+    assert_eq!(loss.lost + loss.requeued, 4 - settled);
+    assert_eq!(settled_holds(&scene, holds).await, (loss.lost, settled));
     scene.replaced(1).await;
     memory.has_not_grown();
     neighbour.end().await;
@@ -581,8 +588,9 @@ async fn ends_with_a_cancelled_task(stage: Stage, reason: &str, given_back: usiz
     let unsettled = |hold: &&TaskHandle<Hold>| !hold.is_settled();
     holds.iter().find(unsettled).expect("a task").cancel();
     let loss = ended(&mut scene, &neighbour, since, reason).await;
-    assert_eq!(loss.requeued, 3 - given_back);
-    assert_eq!(settled_holds(&scene, holds).await, (0, 1));
+    assert_eq!(loss.lost + loss.requeued, 4 - given_back);
+    // One of those that were settled with it is the one that was cancelled.
+    assert_eq!(settled_holds(&scene, holds).await, (loss.lost - 1, 1));
     scene.replaced(1).await;
     memory.has_not_grown();
     neighbour.end().await;

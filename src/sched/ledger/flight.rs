@@ -64,6 +64,8 @@ impl<P, R> Ledger<P, R> {
         place
             .flights
             .iter()
+            // What is in the outbox the worker does not know of.
+            .filter(|(ticket, _)| **ticket <= place.written)
             .filter(|(_, flight)| !flight.started && !flight.cancelling)
             .map(|(ticket, _)| *ticket)
             .collect()

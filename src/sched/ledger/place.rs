@@ -22,10 +22,17 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn started(&self, ticket: Ticket, written: Ticket, quiet: &HashSet<u16>) -> Started {
+    /// Whether it has started. `read` says that all that its worker has said was read.
+    pub(super) fn started(
+        &self,
+        ticket: Ticket,
+        written: Ticket,
+        quiet: &HashSet<u16>,
+        read: bool,
+    ) -> Started {
         if self.started {
             Started::Yes
-        } else if ticket <= written && quiet.contains(&self.name) {
+        } else if ticket <= written && (!read || quiet.contains(&self.name)) {
             Started::Unknown
         } else {
             Started::No

@@ -117,8 +117,9 @@ impl<P, R> Ledger<P, R> {
         Ok(None)
     }
 
-    /// The worker of this slot has gone. `innocent` spares the attempts of its tasks: they did not cause it.
-    pub(crate) fn lost(&mut self, slot: Slot, innocent: bool) -> Lost<R> {
+    /// The worker of this slot has gone. `innocent` spares the attempts of its tasks: they did not cause it. `read` says
+    /// that all it had said was read.
+    pub(crate) fn lost(&mut self, slot: Slot, innocent: bool, read: bool) -> Lost<R> {
         let mut lost = Lost {
             settled: Vec::new(),
             requeued: 0,
@@ -136,7 +137,7 @@ impl<P, R> Ledger<P, R> {
         // Whoever was sent first hears of it first.
         flights.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, flight) in flights {
-            let started = flight.started(ticket, written, &quiet);
+            let started = flight.started(ticket, written, &quiet, read);
             if started != Started::No {
                 lost.suspects += 1;
             }
@@ -194,7 +195,8 @@ impl<P, R> Ledger<P, R> {
         let mut taken = Vec::new();
         for (index, place) in (0..).zip(self.places.iter_mut()) {
             for (&ticket, flight) in &mut place.flights {
-                let started = flight.started(ticket, place.written, &place.quiet);
+                // Its worker lives, and may have said so without having been heard.
+                let started = flight.started(ticket, place.written, &place.quiet, false);
                 flight.abandoned = true;
                 if let Some(task) = self.tasks.remove(flight.id.get()) {
                     self.bytes -= task.bytes;

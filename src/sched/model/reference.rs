@@ -58,10 +58,11 @@ impl Worker {
             }
     }
 
-    fn started(&self, flight: &Flight) -> Started {
+    pub(super) fn started(&self, flight: &Flight, read: bool) -> Started {
+        let silent = !read || self.quiet.contains(&flight.name);
         if flight.started {
             Started::Yes
-        } else if flight.ticket <= self.written && self.quiet.contains(&flight.name) {
+        } else if flight.ticket <= self.written && silent {
             Started::Unknown
         } else {
             Started::No
@@ -281,12 +282,17 @@ impl Reference {
     }
 
     /// What is settled, how many wait again, and how many may have started.
-    pub(super) fn lost(&mut self, slot: usize, innocent: bool) -> (Vec<Loss>, usize, usize) {
+    pub(super) fn lost(
+        &mut self,
+        slot: usize,
+        innocent: bool,
+        read: bool,
+    ) -> (Vec<Loss>, usize, usize) {
         let worker = self.workers[slot].clone();
         let mut losses = Vec::new();
         let (mut requeued, mut suspects) = (0, 0);
         for flight in &worker.flights {
-            let started = worker.started(flight);
+            let started = worker.started(flight, read);
             let maybe = started != Started::No;
             suspects += usize::from(maybe);
             if flight.abandoned {
@@ -328,7 +334,7 @@ impl Reference {
             let before = worker.clone();
             for flight in &mut worker.flights {
                 if !std::mem::replace(&mut flight.abandoned, true) {
-                    taken.push((flight.id, slot, before.started(flight)));
+                    taken.push((flight.id, slot, before.started(flight, false)));
                 }
             }
         }

@@ -42,7 +42,7 @@ fn when_requeued_tasks_come_before_it() {
     assert_eq!(send(&mut ledger, B), [(1, ids[1])]);
     let alone = accept(&mut ledger, "alone", true);
     ledger.assign(false, |_| {});
-    ledger.lost(A, false);
+    ledger.lost(A, false, true);
     ledger.assign(false, |_| {});
     // Slot 0 stays down: slot 1 serves them all, in their order.
     for (ticket, id) in [(1, ids[0]), (2, ids[2]), (3, alone)] {

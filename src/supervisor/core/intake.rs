@@ -144,7 +144,15 @@ impl PoolCore {
                 let taken = if over {
                     Err(Refused::Full(Full::default(), (task, reply)))
                 } else {
-                    Self::accept(state, task, reply, (!forced).then_some(limits))
+                    let limits = (!forced).then_some(limits);
+                    match Self::accept(state, task, reply, limits) {
+                        Err(Refused::Full(_, (task, reply))) => {
+                            // What workers have credit for does not wait, and its place is free.
+                            self.assign(state);
+                            Self::accept(state, task, reply, limits)
+                        }
+                        taken => taken,
+                    }
                 };
                 match taken {
                     Ok(id) => accepted(Some(id)),

@@ -7,7 +7,10 @@ use std::{sync::atomic::Ordering, task::Waker};
 
 use crate::{
     sched::{Dispatch, Ticket, Violation},
-    supervisor::{PoolCore, core::Signal},
+    supervisor::{
+        PoolCore,
+        core::{After, Signal},
+    },
     task::Slot,
     wire::{ControlToWorker, Payload},
 };
@@ -79,13 +82,18 @@ impl PoolCore {
 
     /// A worker is ready for tasks.
     pub(crate) fn up(&self, slot: Slot) {
-        let mut state = self.state.lock();
-        if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
-            lane.control.clear();
-            lane.cancels.clear();
+        let mut after = After::default();
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+                lane.control.clear();
+                lane.cancels.clear();
+            }
+            state.ledger.up(slot, self.config.concurrency);
+            self.freed(state, &mut after);
         }
-        state.ledger.up(slot, self.config.concurrency);
-        self.assign(&mut state);
+        self.finish(after);
     }
 
     /// A worker is not to be sent any more tasks.
@@ -95,9 +103,14 @@ impl PoolCore {
 
     /// A worker takes tasks again after all.
     pub(crate) fn reopen_slot(&self, slot: Slot) {
-        let mut state = self.state.lock();
-        state.ledger.reopen(slot);
-        self.assign(&mut state);
+        let mut after = After::default();
+        {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.ledger.reopen(slot);
+            self.freed(state, &mut after);
+        }
+        self.finish(after);
     }
 
     /// Whether a result for this ticket is due.

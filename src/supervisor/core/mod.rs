@@ -60,6 +60,8 @@ struct State {
     admission: Admission,
     counts: Counts,
     lanes: Vec<Lane>,
+    /// The pool ends, and cancels what it has for itself.
+    ending: bool,
     /// A full queue has been reported and has not had room since.
     full: bool,
     /// Maps that wait for room.
@@ -111,6 +113,7 @@ impl PoolCore {
                         done: 0,
                     })
                     .collect(),
+                ending: false,
                 full: false,
                 room: Vec::new(),
             }),

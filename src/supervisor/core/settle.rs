@@ -4,13 +4,10 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Rejected, Started},
+    error::{Crash, CrashReport, LossCause, Rejected, Started, capture},
     observe::{Counts, log},
     sched::{Cancelled, Finished, Ticket, Verdict, Violation},
     supervisor::{
@@ -125,15 +122,6 @@ impl PoolCore {
                 match applied {
                     Ok(None) => {}
                     Ok(Some((reply, settled))) => {
-                        let settled = match settled {
-                            // The pool's end cancelled it, not its caller.
-                            Settled::Cancelled { started: false }
-                                if state.admission == Admission::Closed =>
-                            {
-                                Settled::Rejected(Rejected::Closed)
-                            }
-                            settled => settled,
-                        };
                         after.settle(state, reply, settled);
                     }
                     Err(violation) => {
@@ -154,15 +142,21 @@ impl PoolCore {
         verdict
     }
 
-    /// A worker has gone. `innocent` says that its tasks did not cause it.
+    /// A worker has gone. `innocent` says that its tasks did not cause it, `read` that all it had said was read.
     ///
     /// Returns how many tasks were settled and how many went back to the queue.
-    pub(crate) fn lost(&self, slot: Slot, crash: &Arc<Crash>, innocent: bool) -> (usize, usize) {
+    pub(crate) fn lost(
+        &self,
+        slot: Slot,
+        crash: &Arc<Crash>,
+        innocent: bool,
+        read: bool,
+    ) -> (usize, usize) {
         let mut after = After::default();
         let (settled, requeued) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            let lost = state.ledger.lost(slot, innocent);
+            let lost = state.ledger.lost(slot, innocent, read);
             let suspects = if innocent { 0 } else { lost.suspects };
             let settled = lost.settled.len();
             for task in lost.settled {
@@ -194,6 +188,7 @@ impl PoolCore {
         let running = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
+            state.ending = true;
             for task in state.ledger.take_waiting() {
                 after.settle_lost(
                     state,
@@ -218,6 +213,7 @@ impl PoolCore {
             let mut guard = self.state.lock();
             let state = &mut *guard;
             state.admission = Admission::Closed;
+            state.ending = true;
             let mut left = state.ledger.take_waiting();
             left.extend(state.ledger.take_flights());
             for task in left {
@@ -243,14 +239,13 @@ impl PoolCore {
             if let Some(id) = id {
                 log(|| tracing::trace!(task = id.get(), "settled with its worker or pool"));
             }
-            let handed_over =
-                catch_unwind(AssertUnwindSafe(|| reply.settle(settled, &self.results)));
-            if handed_over.is_err() {
+            let handed_over = capture::contained(|| reply.settle(settled, &self.results));
+            if handed_over.is_none() {
                 log(|| tracing::error!("a reply panicked while it was settled"));
             }
         }
         for waker in after.wake {
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            let _ = capture::contained(|| waker.wake());
         }
     }
 }
@@ -258,14 +253,24 @@ impl PoolCore {
 impl After {
     /// A reply leaves with its outcome.
     fn settle(&mut self, state: &mut State, reply: Reply, settled: Settled) {
-        count(&mut state.counts, &settled);
-        self.deliveries.push((None, reply, settled));
+        self.settle_as(state, None, reply, settled);
     }
 
     /// The same for a task that goes with its worker or its pool, which the log is told.
     fn settle_lost(&mut self, state: &mut State, id: TaskId, reply: Reply, settled: Settled) {
+        self.settle_as(state, Some(id), reply, settled);
+    }
+
+    fn settle_as(&mut self, state: &mut State, id: Option<TaskId>, reply: Reply, settled: Settled) {
+        let settled = match settled {
+            // The pool's end cancelled it, not its caller.
+            Settled::Cancelled { started: false } if state.ending => {
+                Settled::Rejected(Rejected::Closed)
+            }
+            settled => settled,
+        };
         count(&mut state.counts, &settled);
-        self.deliveries.push((Some(id), reply, settled));
+        self.deliveries.push((id, reply, settled));
     }
 
     /// A reply leaves that was never accepted.

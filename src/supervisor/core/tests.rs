@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    error::{Crash, LossCause, WorkerStartError},
+    error::{Crash, LossCause, Rejected, Started, WorkerStartError},
     sched::{RestartRules, Ticket},
     supervisor::{
         Config, Launch, LaunchOrder, Launched, PoolCore, Stdio, SubmitTask, TaskTable, WhenFull,
-        core::{Event, Outgoing},
+        core::{End, Event, Outgoing},
         reply::{Reply, ReplyCell, Settled},
     },
     task::{Slot, TaskId},
@@ -93,7 +93,7 @@ fn lose(core: &PoolCore) {
         uptime: Duration::ZERO,
         stderr_tail: String::new(),
     };
-    core.lost(A, &Arc::new(crash), false);
+    core.lost(A, &Arc::new(crash), false, true);
 }
 
 fn outcome(cell: &ReplyCell) -> Option<Settled> {
@@ -122,6 +122,38 @@ fn what_was_to_be_said_to_a_lost_worker_is_not_said_to_the_next() {
     // The same ticket: a Cancel of the old one would end the new one.
     assert_eq!(tasks, [(1, next)]);
     assert_eq!((rest.control, rest.cancels), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn what_was_sent_may_have_started_when_its_pool_ends() {
+    for end in [End::Gone, End::Asked] {
+        let core = core(1000);
+        let (_, sent) = submit(&core);
+        assert_eq!(told(&core).0.len(), 1);
+        let (_, unsent) = submit(&core);
+        // The word of its start may be on the way, from a worker that lives.
+        core.end(end);
+        match (end, outcome(&sent).unwrap()) {
+            (End::Gone, Settled::WorkerLost(report)) => {
+                assert_eq!(report.started(), Started::Unknown);
+            }
+            (End::Asked, Settled::Cancelled { started: true }) => {}
+            (_, other) => panic!("{end:?}: {other:?}"),
+        }
+        assert!(matches!(
+            outcome(&unsent),
+            Some(Settled::Rejected(Rejected::Closed))
+        ));
+    }
+}
+
+#[test]
+fn what_was_cancelled_in_the_outbox_is_not_asked_back() {
+    let core = core(1000);
+    let (first, _held) = submit(&core);
+    assert_eq!(told(&core).0, [(1, first)]);
+    let (_, _waits) = submit(&core);
+    assert_eq!(core.revocable(A), [1]);
 }
 
 #[test]

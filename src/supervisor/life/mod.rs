@@ -15,7 +15,6 @@ mod starting;
 
 use std::{
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -26,14 +25,14 @@ use actix::WeakAddr;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    error::{CrashReport, LossCause, Started, WorkerStartError},
+    error::{CrashReport, LossCause, Started, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
     observe::{PoolEvent, SlotState},
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
         core::End,
         life::{
-            report::{crash, ended_as, ended_itself, report, with_stderr},
+            report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
             starting::{end_unready, read_out, start},
         },
         proxy::Unpark,
@@ -107,12 +106,10 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     let ended = {
         let mut body = pin!(run(&birth, &mut guard, &mut commands));
         // A bug here must not cost the waiters of its tasks more than this worker.
-        poll_fn(
-            |cx| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
-                Ok(polled) => polled.map(Ok),
-                Err(panic) => Poll::Ready(Err(crate::error::capture::describe(panic.as_ref()))),
-            },
-        )
+        poll_fn(|cx| match capture::caught(|| body.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
         .await
     };
     let ended = match ended {
@@ -129,9 +126,12 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
                 guard.launched.as_mut(),
                 None,
                 began,
-                LossCause::Protocol,
-                Some(format!("the host's session panicked: {panic}")),
-                false,
+                Loss {
+                    cause: LossCause::Protocol,
+                    detail: Some(format!("the host's session panicked: {panic}")),
+                    innocent: false,
+                    read: false,
+                },
             );
             LifeEnded::Abnormally
         }
@@ -216,9 +216,12 @@ async fn run(
                 guard.launched.as_mut(),
                 exit,
                 decided,
-                LossCause::Init,
-                Some(error.to_string()),
-                false,
+                Loss {
+                    cause: LossCause::Init,
+                    detail: Some(error.to_string()),
+                    innocent: false,
+                    read: true,
+                },
             );
             core.control.start_failed(slot, error);
             return LifeEnded::Abnormally;

@@ -16,9 +16,21 @@ use crate::{
     },
 };
 
+/// Why a worker was lost.
+pub(super) struct Loss {
+    pub(super) cause: LossCause,
+    pub(super) detail: Option<String>,
+    /// Its tasks did not cause it.
+    pub(super) innocent: bool,
+    /// All that it had said was read.
+    pub(super) read: bool,
+}
+
 /// Settles what the worker had and says how it ended.
 pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Instant) -> LifeEnded {
     let exit = ended.exit;
+    // Whoever does not die has more to say.
+    let read = exit.is_some() && !ended.garbled;
     let (cause, detail, innocent, outcome) = match ended.why {
         Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
         Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),
@@ -41,17 +53,15 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     if planned {
         // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
         let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
-        birth.core.lost(birth.slot, &crash, innocent);
+        birth.core.lost(birth.slot, &crash, innocent, read);
     } else {
-        report(
-            birth,
-            guard.launched.as_mut(),
-            exit,
-            born,
+        let loss = Loss {
             cause,
             detail,
             innocent,
-        );
+            read,
+        };
+        report(birth, guard.launched.as_mut(), exit, born, loss);
     }
     outcome
 }
@@ -93,12 +103,12 @@ pub(super) fn report(
     launched: Option<&mut Launched>,
     exit: Option<Exit>,
     born: Instant,
-    cause: LossCause,
-    detail: Option<String>,
-    innocent: bool,
+    loss: Loss,
 ) {
-    let crash = crash(birth, launched, exit, born, cause, detail);
-    let (lost, requeued) = birth.core.lost(birth.slot, &crash, innocent);
+    let crash = crash(birth, launched, exit, born, loss.cause, loss.detail);
+    let (lost, requeued) = birth
+        .core
+        .lost(birth.slot, &crash, loss.innocent, loss.read);
     if matches!(
         birth.core.control.phase(),
         PoolState::Stopping | PoolState::Stopped

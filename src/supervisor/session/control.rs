@@ -6,7 +6,7 @@
 use std::{
     io::IoSlice,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Buf;
@@ -33,6 +33,12 @@ impl Running<'_> {
                 Poll::Pending => return,
             }
         }
+    }
+
+    /// Asks what the loop does.
+    pub(super) fn ask(&mut self) {
+        self.nonce += 1;
+        self.say(&ControlToWorker::Ping { nonce: self.nonce });
     }
 
     /// Reads the control connection.
@@ -96,8 +102,13 @@ impl Running<'_> {
     pub(super) fn pong(&mut self, running: Option<(u64, u64)>) {
         let holder = running
             .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
-            .map(|(ticket, _)| ticket)
-            .filter(|ticket| self.ladder.contains(*ticket));
+            .map(|(ticket, _)| ticket);
+        if holder.is_some()
+            && let Some(partial) = &mut self.partial
+        {
+            partial.excuse(Instant::now());
+        }
+        let holder = holder.filter(|ticket| self.ladder.contains(*ticket));
         self.hold(holder);
         if holder.is_some() {
             // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.

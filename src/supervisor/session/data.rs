@@ -14,7 +14,11 @@ use crate::{
     error::RemoteError,
     ipc::Stream,
     sched::Violation,
-    supervisor::{core::Event, reply::Settled, session::Running},
+    supervisor::{
+        core::Event,
+        reply::Settled,
+        session::{Running, ending::Partial},
+    },
     wire::{HostFrame, Outcome, Payload, WorkerFrame, codec, parse},
 };
 
@@ -52,7 +56,15 @@ impl Running<'_> {
         self.data_broken |= broken;
         let now = Instant::now();
         for ticket in self.outgoing.cancels.drain(..) {
-            self.ladder.begin(ticket, now);
+            // It may have ended between the two.
+            if self
+                .session
+                .core
+                .ending(self.session.slot, ticket)
+                .is_some()
+            {
+                self.ladder.begin(ticket, now);
+            }
         }
         let control = std::mem::take(&mut self.outgoing.control);
         for frame in &control {
@@ -94,10 +106,13 @@ impl Running<'_> {
     pub(super) fn digest(&mut self) -> Result<(), String> {
         let frames = self.parse()?;
         if !self.session.reader.is_partial() {
-            self.partial_since = None;
-        } else if frames > 0 || self.partial_since.is_none() {
+            self.partial = None;
+        } else if frames > 0 || self.partial.is_none() {
             // Bytes that complete no frame buy it no time.
-            self.partial_since = Some(Instant::now());
+            self.partial = Some(Partial {
+                since: Instant::now(),
+                asked: None,
+            });
         }
         Ok(())
     }
@@ -178,6 +193,7 @@ impl Running<'_> {
                 whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
             {
                 let settled = settled(&outcome, payload)?;
+                self.allowance.finished();
                 self.events.push(Event::Finished(ticket, settled));
             }
         }
@@ -188,15 +204,11 @@ impl Running<'_> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let finished = self
-            .events
-            .iter()
-            .filter(|event| matches!(event, Event::Finished(..) | Event::Revoked(_)))
-            .count();
+        let ends = |event: &Event| matches!(event, Event::Finished(..) | Event::Revoked(_));
+        let ended = self.events.iter().any(ends);
         let (core, slot) = (self.session.core, self.session.slot);
         core.apply(slot, &mut self.events).map_err(violation)?;
-        if finished > 0 {
-            self.allowance.finished(finished);
+        if ended {
             core.control.healthy(slot);
             if !self.ladder.is_empty() {
                 self.ladder

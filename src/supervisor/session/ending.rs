@@ -22,7 +22,32 @@ use crate::{
 pub(super) const CLOSING: Duration = Duration::from_millis(50);
 
 /// How long a frame may take from its first byte to its last.
-pub(super) const FRAME_TIME: Duration = Duration::from_secs(10);
+const FRAME_TIME: Duration = Duration::from_secs(10);
+
+/// How long a worker may take to say what keeps it from completing a frame.
+const EXCUSE_TIME: Duration = Duration::from_secs(1);
+
+/// A frame that has begun and is not complete.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) since: Instant,
+    /// When the worker was asked what its loop does.
+    pub(super) asked: Option<Instant>,
+}
+
+impl Partial {
+    pub(super) fn due(&self) -> Instant {
+        self.asked
+            .map_or(self.since + FRAME_TIME, |asked| asked + EXCUSE_TIME)
+    }
+
+    /// The loop computes, and can write nothing meanwhile.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        if self.asked.take().is_some() {
+            self.since = now;
+        }
+    }
+}
 
 impl Running<'_> {
     /// Whether the worker is being killed: nothing it says counts any more.
@@ -49,10 +74,16 @@ impl Running<'_> {
             .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
     }
 
+    /// It did what no honest worker does. What it has said on its data connection still counts.
     pub(super) fn violated(&mut self, message: String) {
-        // Its bytes cannot be told apart any more.
-        self.data_ended = true;
         self.kill(Why::Violation(message));
+    }
+
+    /// It said on its data connection what no honest worker says: its bytes cannot be told apart any more.
+    pub(super) fn garbled(&mut self, message: String) {
+        self.data_ended = true;
+        self.garbled = true;
+        self.violated(message);
     }
 
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
@@ -88,12 +119,10 @@ impl Running<'_> {
 
     /// Takes the ladder's steps that are due, and everything else that waits for a time.
     pub(super) fn steps(&mut self, now: Instant) {
+        let is_killed = self.is_killed();
         for step in self.ladder.due(now) {
             match step {
-                Step::Ask => {
-                    self.nonce += 1;
-                    self.say(&ControlToWorker::Ping { nonce: self.nonce });
-                }
+                Step::Ask => self.ask(),
                 Step::Expired(ticket) => self.session.core.abandon(self.session.slot, ticket),
             }
         }
@@ -109,14 +138,19 @@ impl Running<'_> {
         {
             self.violated("it closed its data connection for reading and went on".to_owned());
         }
-        if self
-            .partial_since
-            .is_some_and(|since| now >= since + FRAME_TIME)
-            && !self.is_killed()
+        if let Some(partial) = &mut self.partial
+            && now >= partial.due()
+            && !is_killed
         {
-            self.violated(format!(
-                "a frame that was not complete after {FRAME_TIME:?}"
-            ));
+            if partial.asked.is_some() {
+                self.violated(format!(
+                    "a frame that was not complete after {FRAME_TIME:?}"
+                ));
+            } else {
+                // An honest loop writes the rest when a task lets it.
+                partial.asked = Some(now);
+                self.ask();
+            }
         }
     }
 
@@ -125,10 +159,10 @@ impl Running<'_> {
         if self.why.is_some() {
             return;
         }
-        let Some(ticket) = self.ladder.expired() else {
-            return;
-        };
-        if self.session.core.ending(self.session.slot, ticket) == Some(true) {
+        let (core, slot) = (self.session.core, self.session.slot);
+        let mut expired = self.ladder.expired();
+        if expired.any(|ticket| core.ending(slot, ticket) == Some(true)) {
+            drop(expired);
             self.why = Some(Why::Stuck(format!(
                 "a cancelled task had not ended {:?} later",
                 self.session.core.config.cancel_grace
@@ -161,6 +195,7 @@ impl Running<'_> {
         };
         ended.then(|| Ended {
             exit: self.exit,
+            garbled: self.garbled,
             why: self.why.take().unwrap_or(Why::Itself),
         })
     }

@@ -34,7 +34,7 @@ use crate::{
         core::{Event, Outgoing},
         ladder::Ladder,
         relay::Relay,
-        session::ending::FRAME_TIME,
+        session::ending::Partial,
     },
     task::{FaultPoint, Slot},
     wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
@@ -56,6 +56,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) exit: Option<Exit>,
+    /// Not all that it had said could be read.
+    pub(super) garbled: bool,
     pub(super) why: Why,
 }
 
@@ -103,9 +105,10 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         ladder: Ladder::new(core.config.cancel_grace),
         allowance: Allowance::new(core.config.table.len()),
         held: None,
-        partial_since: None,
+        partial: None,
         data_ended: false,
         data_broken: false,
+        garbled: false,
         deaf: None,
         exit: None,
         closing: None,
@@ -119,7 +122,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
     };
     // What came in the same breath as Ready is in the reader already: no further bytes may come to announce it.
     if let Err(violation) = running.digest() {
-        running.violated(violation);
+        running.garbled(violation);
     }
     std::future::poll_fn(|cx| running.poll(cx)).await
 }
@@ -136,10 +139,12 @@ struct Running<'a> {
     allowance: Allowance,
     /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
     held: Option<Ticket>,
-    /// When an incomplete frame began.
-    partial_since: Option<Instant>,
+    /// A frame that is not complete.
+    partial: Option<Partial>,
     data_ended: bool,
     data_broken: bool,
+    /// What comes on the data connection makes no sense any more.
+    garbled: bool,
     exit: Option<Exit>,
     /// When a worker that takes no more bytes must have ended.
     deaf: Option<Instant>,
@@ -172,7 +177,7 @@ impl Running<'_> {
         if !self.data_ended {
             match self.read(cx) {
                 Ok(again) => more = again,
-                Err(violation) => self.violated(violation),
+                Err(violation) => self.garbled(violation),
             }
         }
         self.write(cx);
@@ -215,7 +220,7 @@ impl Running<'_> {
     fn arm(&mut self, now: Instant, cx: &mut Context<'_>) {
         let due = [
             self.ladder.next(),
-            self.partial_since.map(|since| since + FRAME_TIME),
+            self.partial.as_ref().map(Partial::due),
             self.deaf,
             self.closing,
             self.kill_at,

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use serde::ser::{Error as _, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::super::blob::ATTACH_FROM;
+use super::super::blob::{ATTACH_FROM, MAX_ATTACHMENTS};
 use super::super::codec::{decode, decode_header, encode, encode_header};
-use super::super::{Blob, Json, Payload};
+use super::super::{Blob, FRAME_BYTES, HostFrame, Json, PART_BYTES, Payload};
 use super::comes_back;
 
 fn blob(len: usize) -> Blob {
@@ -32,6 +32,27 @@ fn a_mebibyte_is_neither_copied_out_nor_in() {
 fn only_large_blobs_are_attached() {
     let payload = comes_back(vec![blob(0), blob(ATTACH_FROM - 1), blob(ATTACH_FROM)]);
     assert_eq!(payload.attachments().len(), 1);
+}
+
+#[test]
+fn more_blobs_than_a_header_has_room_for_are_sent_with_the_value() {
+    let most = MAX_ATTACHMENTS as usize;
+    let small = blob(ATTACH_FROM);
+    let payload = comes_back(vec![small; most + 10]);
+    assert_eq!(payload.attachments().len(), most);
+    // With the longest lengths that there are, as the first frame of a value.
+    let mut header = BytesMut::new();
+    let attachments = vec![u32::MAX; most];
+    let frame = HostFrame::Task {
+        ticket: u64::MAX,
+        id: u64::MAX,
+        attempt: u32::MAX,
+        name: u16::MAX,
+        attachments,
+        rest: u64::MAX,
+    };
+    encode_header(&frame, &mut header).unwrap();
+    assert!(header.len() + PART_BYTES <= FRAME_BYTES, "{}", header.len());
 }
 
 #[test]

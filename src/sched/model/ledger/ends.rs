@@ -80,10 +80,10 @@ impl Pool {
         }
     }
 
-    pub(super) fn lost(&mut self, index: usize, innocent: bool) -> &'static str {
+    pub(super) fn lost(&mut self, index: usize, innocent: bool, read: bool) -> &'static str {
         let before = self.reference.workers[index].clone();
-        let lost = self.ledger.lost(slot(index), innocent);
-        let (losses, requeued, suspects) = self.reference.lost(index, innocent);
+        let lost = self.ledger.lost(slot(index), innocent, read);
+        let (losses, requeued, suspects) = self.reference.lost(index, innocent, read);
         assert_eq!(lost.requeued, requeued);
         assert_eq!(lost.suspects as usize, suspects);
         let mut found: Vec<Loss> = Vec::new();
@@ -97,9 +97,8 @@ impl Pool {
         }
         found.sort_unstable_by_key(|loss| loss.id);
         assert_eq!(found, losses);
-        for flight in before.flights {
-            let maybe = flight.started
-                || flight.ticket <= before.written && before.quiet.contains(&flight.name);
+        for flight in &before.flights {
+            let maybe = before.started(flight, read) != Started::No;
             self.may_have_run[usize::try_from(flight.id).unwrap()] |= maybe;
         }
         match (losses.is_empty(), requeued, innocent) {

@@ -23,7 +23,8 @@ pub(super) enum Event {
     Revoked(usize, Ticket),
     Cancel(u64, bool),
     Abandon(usize, Ticket),
-    Lost(usize, bool),
+    /// Innocent, and read to its end?
+    Lost(usize, bool, bool),
     Up(usize, u32),
     Close(usize),
     Reopen(usize),
@@ -70,7 +71,7 @@ impl Pool {
             173..=182 => Event::Cancel(id, random.odds(1, 2)),
             // The ladder knows only of tickets that were written.
             183..=186 if ticket <= worker.written => Event::Abandon(slot, ticket),
-            187..=190 => Event::Lost(slot, random.odds(1, 3)),
+            187..=190 => Event::Lost(slot, random.odds(1, 3), random.odds(2, 3)),
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),
             _ if !worker.alive => Event::Up(slot, u32::try_from(random.between(1, 8)).unwrap()),

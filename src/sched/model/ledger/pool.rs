@@ -141,7 +141,7 @@ impl Pool {
             }
             Event::Cancel(id, abandon) => self.cancel(id, abandon),
             Event::Abandon(index, ticket) => self.abandon(index, ticket),
-            Event::Lost(index, innocent) => self.lost(index, innocent),
+            Event::Lost(index, innocent, read) => self.lost(index, innocent, read),
             Event::Up(index, credits) => {
                 self.ledger.up(slot(index), credits);
                 self.reference.workers[index] = Worker {
@@ -320,6 +320,7 @@ impl Pool {
         revocable.sort_unstable();
         let expected = worker.flights.iter();
         let expected: Vec<Ticket> = expected
+            .filter(|flight| flight.ticket <= worker.written)
             .filter(|flight| !flight.started && !flight.cancelling)
             .map(|flight| flight.ticket)
             .collect();
