@@ -4,13 +4,19 @@
 mod common;
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    mem::ManuallyDrop,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
     time::{Duration, Instant},
 };
 
 use actix::{Actor, Context, Handler, Recipient};
 use actix_multiprocess::{
-    NoError, Pool, PoolEvent, Submit, Subscribe, Task, TaskContext, TaskError, WorkerSpec,
+    NoError, Pool, PoolEvent, Status, Submit, Subscribe, Task, TaskContext, TaskError, WorkerSpec,
     testing::{PanicIn, assert_clean, panic_once},
     worker_entry,
 };
@@ -62,9 +68,42 @@ impl Drop for Explosive {
     }
 }
 
-/// Fails with an error that panics when it is dropped, where the task has run.
+impl Wake for Explosive {
+    fn wake(self: Arc<Self>) {
+        std::panic::panic_any(Explosive);
+    }
+}
+
+#[test]
+fn waker_that_panics_with_what_panics_harms_nobody() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
+        let acts = ["a", "b", "c"].map(|name| Act::new(dir.path(), name, End::Ok).gated());
+        let mut all = pin!(pool.map(acts).into_future());
+        // Not dropped here either.
+        let waker = ManuallyDrop::new(Waker::from(Arc::new(Explosive)));
+        let polled = all
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        for name in ["a", "b", "c"] {
+            seen(dir.path(), name, "started").await;
+            common::put(dir.path(), name, "go");
+        }
+        let settled = |status: &Status| status.counts.settled() == 3;
+        common::status_is(&pool, "settled", settled).await;
+        assert_eq!(pool.status().await.slots[0].restarts, 0);
+        assert_eq!(all.await.unwrap().len(), 3);
+        pool.stop().await;
+    });
+}
+
+/// Fails with an error that panics when it is dropped, where the task has run; after its first poll or in it.
 #[derive(Serialize, Deserialize)]
-struct FailsBadly;
+struct FailsBadly {
+    later: bool,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Bad {
@@ -86,7 +125,9 @@ impl Task for FailsBadly {
     type Error = Bad;
     type State = ();
     async fn run(self, _: TaskContext<()>) -> Result<(), Bad> {
-        tokio::task::yield_now().await;
+        if self.later {
+            tokio::task::yield_now().await;
+        }
         Err(Bad { own: true })
     }
 }
@@ -96,14 +137,13 @@ fn error_whose_drop_panics_stays_its_tasks_own() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
         let pool = Pool::builder(workers()).processes(1).start().await.unwrap();
-        let neighbour = pool.submit(Act::new(dir.path(), "n", End::Ok).gated());
+        let neighbour = pool.submit(Act::new(dir.path(), "n", End::Wait));
         seen(dir.path(), "n", "started").await;
-        for _ in 0..3 {
-            let failed = pool.submit(FailsBadly).await;
+        for later in [true, false, true, false] {
+            let failed = pool.submit(FailsBadly { later }).await;
             assert!(matches!(failed, Err(TaskError::Failed(Bad { own: false }))));
         }
-        common::put(dir.path(), "n", "go");
-        neighbour.await.unwrap();
+        assert!(!neighbour.is_settled());
         assert_eq!(pool.status().await.slots[0].restarts, 0);
         pool.stop().await;
     });

@@ -221,6 +221,7 @@ fn times_without_end_are_no_times_to_panic_at() {
             outcome,
             Err(TaskError::Cancelled { started: true })
         ));
+        assert_eq!(pool.status().await.slots[0].restarts, 0);
         let pid = pool.status().await.slots[0].pid.unwrap();
         signal(pid, Signal::SIGKILL);
         status_is(&pool, "replaced", |status| status.slots[0].generation == 1).await;
