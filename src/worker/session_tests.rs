@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     rc::Rc,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -49,13 +49,12 @@ async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
     frames
 }
 
-/// Sends three tasks to a worker with this board; returns what ran, and the tickets of all that was reported.
-async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
-    let ran = Arc::new(Mutex::new(Vec::new()));
+/// Sends so many tasks to a worker of this program with this board; returns all that it says, to the last result.
+async fn said(program: Program, board: Board, tasks: u64) -> Vec<WorkerFrame> {
     let (host, worker) = Stream::memory();
     let board = Arc::new(board);
     let serving = tokio::task::spawn_local(serve(
-        Arc::new(noting(&ran)),
+        Arc::new(program),
         worker,
         Arc::clone(&board),
         WorkerInfo::new(Slot::new(0), 0, 1),
@@ -80,7 +79,7 @@ async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
             ready |= frame == WorkerFrame::Ready;
         }
     }
-    for ticket in 1..=3 {
+    for ticket in 1..=tasks {
         let task = HostFrame::Task {
             ticket,
             id: ticket,
@@ -92,23 +91,29 @@ async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
         frame_bytes(&task, &[], &mut out).unwrap();
     }
     host.write_all(&out).await.unwrap();
-    let (mut heard, mut last) = (Vec::new(), false);
-    while !last {
-        for frame in read(&host, &mut reader).await {
-            match frame {
-                WorkerFrame::Started { ticket } => heard.push(ticket),
-                WorkerFrame::Result { ticket, .. } => {
-                    heard.push(ticket);
-                    last = ticket == 3;
-                }
-                _ => {}
-            }
-        }
+    let mut frames = Vec::new();
+    let last = |frame: &WorkerFrame| matches!(frame, WorkerFrame::Result { ticket, .. } if *ticket == tasks);
+    while !frames.iter().any(last) {
+        frames.extend(read(&host, &mut reader).await);
     }
-    // Whether a start is announced depends on how long those before it took.
-    heard.dedup();
     board.ask(|requests| requests.exit = true);
     assert_eq!(serving.await.unwrap(), ServeEnd::Exit);
+    frames
+}
+
+/// Sends three tasks to a worker with this board; returns what ran, and the tickets of all that was reported.
+async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut heard: Vec<u64> = said(noting(&ran), board, 3)
+        .await
+        .iter()
+        .filter_map(|frame| match frame {
+            WorkerFrame::Started { ticket } | WorkerFrame::Result { ticket, .. } => Some(*ticket),
+            _ => None,
+        })
+        .collect();
+    // Whether a start is announced depends on how long those before it took.
+    heard.dedup();
     let ran = ran.lock().unwrap().clone();
     (ran, heard)
 }
@@ -141,4 +146,32 @@ fn cancelled_after_it_was_given_back_it_is_not_reported() {
     let (ran, heard) = actix_rt::System::new().block_on(three_tasks(board));
     assert_eq!(ran, [1, 3]);
     assert_eq!(heard, [1, 3]);
+}
+
+/// Else a worker that dies in between has not started the task, as far as its host can know.
+#[test]
+fn start_is_said_before_its_name_gets_loud() {
+    const TASKS: u64 = 200;
+    let mut program = noting(&Arc::default());
+    // Quick ones, and then one whose first poll takes long and is not its last.
+    program.tasks[0].run = Arc::new(|_, scope, _| {
+        Box::pin(async move {
+            if scope.ticket == TASKS {
+                let until = Instant::now() + Duration::from_millis(20);
+                while Instant::now() < until {}
+                tokio::task::yield_now().await;
+            }
+            Ended::Done(Payload::default())
+        })
+    });
+    let frames = actix_rt::System::new().block_on(said(program, now(), TASKS));
+    let place = |wanted: WorkerFrame| frames.iter().position(|frame| *frame == wanted);
+    let started = place(WorkerFrame::Started { ticket: TASKS });
+    let loud = place(WorkerFrame::Quiet {
+        name: 0,
+        quiet: false,
+    });
+    assert!(started.is_some(), "{frames:?}");
+    // On a machine that takes long for everything the name is loud all the time.
+    assert!(loud.is_none_or(|loud| started < Some(loud)), "{frames:?}");
 }
