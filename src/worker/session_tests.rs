@@ -11,9 +11,14 @@ use bytes::BytesMut;
 
 use crate::{
     ipc::Stream,
-    task::{Board, Slot, WorkerInfo},
+    task::{Board, Slot, TaskId, WorkerInfo},
     wire::{FrameReader, HostFrame, Payload, Welcome, WorkerFrame, frame_bytes, parse},
-    worker::{Ended, Program, ServeEnd, TaskEntry, serve},
+    worker::{
+        Ended, Program, ServeEnd, TaskEntry,
+        executor::{Executor, Incoming},
+        outbox::Outbox,
+        serve,
+    },
 };
 
 /// A program with one task that does nothing but take note of its ticket.
@@ -151,27 +156,41 @@ fn cancelled_after_it_was_given_back_it_is_not_reported() {
 /// Else a worker that dies in between has not started the task, as far as its host can know.
 #[test]
 fn start_is_said_before_its_name_gets_loud() {
-    const TASKS: u64 = 200;
     let mut program = noting(&Arc::default());
-    // Quick ones, and then one whose first poll takes long and is not its last.
-    program.tasks[0].run = Arc::new(|_, scope, _| {
+    // Its first poll takes long and is not its last.
+    program.tasks[0].run = Arc::new(|_, _, _| {
         Box::pin(async move {
-            if scope.ticket == TASKS {
-                let until = Instant::now() + Duration::from_millis(20);
-                while Instant::now() < until {}
-                tokio::task::yield_now().await;
-            }
-            Ended::Done(Payload::default())
+            let until = Instant::now() + Duration::from_millis(5);
+            while Instant::now() < until {}
+            std::future::pending().await
         })
     });
-    let frames = actix_rt::System::new().block_on(said(program, now(), TASKS));
-    let place = |wanted: WorkerFrame| frames.iter().position(|frame| *frame == wanted);
-    let started = place(WorkerFrame::Started { ticket: TASKS });
-    let loud = place(WorkerFrame::Quiet {
+    let frames = actix_rt::System::new().block_on(async {
+        let (host, worker) = Stream::memory();
+        let executor = Executor::new(
+            Outbox::new(worker),
+            Arc::new(program),
+            Rc::new(()),
+            Arc::new(now()),
+            WorkerInfo::new(Slot::new(0), 0, 1),
+            1024,
+            Duration::ZERO,
+        );
+        executor.hush(0);
+        let task = Incoming {
+            ticket: 1,
+            id: TaskId::new(1),
+            attempt: 1,
+            name: 0,
+            payload: Payload::default(),
+        };
+        executor.start(task, false, Instant::now());
+        poll_fn(|cx| executor.out.poll_flush(cx)).await.unwrap();
+        read(&host, &mut FrameReader::new()).await
+    });
+    let quiet = WorkerFrame::Quiet {
         name: 0,
         quiet: false,
-    });
-    assert!(started.is_some(), "{frames:?}");
-    // On a machine that takes long for everything the name is loud all the time.
-    assert!(loud.is_none_or(|loud| started < Some(loud)), "{frames:?}");
+    };
+    assert_eq!(frames, [WorkerFrame::Started { ticket: 1 }, quiet]);
 }
