@@ -180,7 +180,7 @@ pub(super) fn name(place: &Place) -> io::Result<Name<'_>> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::os::unix::net::UnixStream;
 

@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    io::Write,
+    io::{self, Write},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -24,17 +24,53 @@ const PENDING: usize = 64 * 1024;
 /// and when the worker has ended, with what was still in the pipe.
 const LAST: usize = 4 * PENDING;
 
+/// The host's end of such a stream.
+pub(crate) trait Source: AsyncRead {
+    /// Reads what is there, announced or not: `None` when nothing is, or where that cannot be known.
+    fn read_left(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>>;
+}
+
+#[cfg(target_os = "linux")]
+impl Source for tokio::net::unix::pipe::Receiver {
+    fn read_left(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        loop {
+            match rustix::io::read(&*self, &mut *buffer) {
+                Err(rustix::io::Errno::AGAIN) => return None,
+                Err(rustix::io::Errno::INTR) => {}
+                read => return Some(read.map_err(io::Error::from)),
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Source for tokio::process::ChildStdout {
+    fn read_left(&mut self, _: &mut [u8]) -> Option<io::Result<usize>> {
+        None
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Source for tokio::process::ChildStderr {
+    fn read_left(&mut self, _: &mut [u8]) -> Option<io::Result<usize>> {
+        None
+    }
+}
+
 /// Copies what a worker writes, and remembers the end of it.
 pub(crate) struct Relay {
-    from: Option<Pin<Box<dyn AsyncRead>>>,
+    from: Option<Box<dyn Source + Unpin>>,
     to: Spout,
     tail: VecDeque<u8>,
 }
 
 impl Relay {
-    pub(crate) fn new(from: impl AsyncRead + 'static, to: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(
+        from: impl Source + Unpin + 'static,
+        to: impl Write + Send + 'static,
+    ) -> Self {
         Self {
-            from: Some(Box::pin(from)),
+            from: Some(Box::new(from)),
             to: Spout::new(to),
             tail: VecDeque::new(),
         }
@@ -60,6 +96,27 @@ impl Relay {
         }
     }
 
+    /// Takes what a worker that has ended has left, at once and however much the host's own stream is stuck: it is no
+    /// more than fits into a pipe.
+    pub(crate) fn take_left(&mut self) {
+        let mut buffer = [0; 4096];
+        while let Some(from) = &mut self.from {
+            match from.read_left(&mut buffer) {
+                // What it has started may hold the other end open.
+                None => return,
+                Some(Ok(bytes)) if bytes > 0 => self.pass(buffer.get(..bytes).unwrap_or_default()),
+                Some(_) => self.from = None,
+            }
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.to.push(bytes);
+        self.tail.extend(bytes);
+        let excess = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..excess);
+    }
+
     /// Waits until all that came is written.
     pub(crate) fn poll_written(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.to.poll_below(1, cx)
@@ -70,14 +127,12 @@ impl Relay {
         let Some(from) = &mut self.from else {
             return false;
         };
-        let mut buffer = [0; 4096];
-        let mut buffer = ReadBuf::new(&mut buffer);
-        match from.as_mut().poll_read(cx, &mut buffer) {
+        let mut bytes = [0; 4096];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(from).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                self.to.push(buffer.filled());
-                self.tail.extend(buffer.filled());
-                let excess = self.tail.len().saturating_sub(TAIL);
-                self.tail.drain(..excess);
+                let filled = buffer.filled().len();
+                self.pass(bytes.get(..filled).unwrap_or_default());
                 true
             }
             Poll::Ready(_) => {

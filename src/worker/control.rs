@@ -102,11 +102,10 @@ fn queue(frame: &ControlFromWorker, out: &mut BytesMut) -> io::Result<()> {
 /// Ends this process, and with it everything that its tasks started and left in its group.
 #[cfg(unix)]
 pub(crate) fn kill(own_group: bool) {
-    use rustix::process::{Signal, getpgrp, getpid, kill_process, kill_process_group};
-    // A task may have moved this process to a group of others.
-    if own_group && getpgrp() == getpid() {
-        // Succeeds by not returning.
-        let _ = kill_process_group(getpgrp(), Signal::KILL);
+    use rustix::process::{Signal, getpid, kill_process, kill_process_group};
+    if own_group {
+        // That of its number: a task may have moved this process to a group of others. Succeeds by not returning.
+        let _ = kill_process_group(getpid(), Signal::KILL);
     }
     let _ = kill_process(getpid(), Signal::KILL);
 }

@@ -1,4 +1,4 @@
-//! From the first frame of a worker to the one that says it is ready, or why it is not.
+//! From the host's welcome to a state, or to the word that there is none.
 //!
 //! Belongs here: the host's welcome, the state initializer. Does not belong here: tasks.
 //! Invariant: the host, or its end, may end the worker in each step.

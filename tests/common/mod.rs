@@ -52,7 +52,7 @@ pub(crate) enum End {
     Burn(u64),
     /// Aborts after that.
     BurnAbort(u64),
-    /// Computes until it is told to go: nothing else runs in that worker.
+    /// Blocks its loop until it is told to go: nothing else runs in that worker.
     Hold,
     /// Never ends and never awaits.
     Spin,
@@ -152,8 +152,9 @@ impl Task for Act {
                 std::process::abort();
             }
             End::Hold => {
+                // Asleep it holds its loop as well, and leaves the processor to others.
                 while !has(&self.dir, &self.name, "go") {
-                    std::hint::spin_loop();
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             }
             End::Spin => loop {

@@ -30,7 +30,7 @@ pub(super) struct Loss {
 pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Instant) -> LifeEnded {
     let exit = ended.exit;
     // Whoever does not die has more to say.
-    let read = exit.is_some() && !ended.garbled;
+    let read = exit.is_some() && !ended.unread;
     let (cause, detail, innocent, outcome) = match ended.why {
         Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
         Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),

@@ -141,6 +141,16 @@ pub(super) async fn end_unready(guard: &mut Guard) -> Option<Exit> {
 
 /// Reads what a dead worker wrote. What it started outside its group may hold the pipe open, so not for long.
 pub(super) async fn read_out(launched: &mut Launched) {
+    for relay in [&mut launched.stdout, &mut launched.stderr]
+        .into_iter()
+        .flatten()
+    {
+        relay.take_left();
+    }
+    if cfg!(target_os = "linux") {
+        // There is no more. What comes now is not the worker's.
+        return;
+    }
     let ended = poll_fn(|cx| {
         let stdout = launched.stdout.as_mut().map(|relay| relay.poll_end(cx));
         let stderr = launched.stderr.as_mut().map(|relay| relay.poll_end(cx));

@@ -100,15 +100,16 @@ impl Running<'_> {
 
     /// The worker says what its loop does.
     pub(super) fn pong(&mut self, running: Option<(u64, u64)>) {
-        let holder = running
-            .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
-            .map(|(ticket, _)| ticket);
-        if holder.is_some()
+        // However short: it may be one of many in a row, between which the loop does not get to write.
+        if running.is_some()
             && let Some(partial) = &mut self.partial
         {
             partial.excuse(Instant::now());
         }
-        let holder = holder.filter(|ticket| self.ladder.contains(*ticket));
+        let holder = running
+            .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
+            .map(|(ticket, _)| ticket)
+            .filter(|ticket| self.ladder.contains(*ticket));
         self.hold(holder);
         if holder.is_some() {
             // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.

@@ -195,7 +195,7 @@ impl Running<'_> {
         };
         ended.then(|| Ended {
             exit: self.exit,
-            garbled: self.garbled,
+            unread: self.garbled || !self.data_ended,
             why: self.why.take().unwrap_or(Why::Itself),
         })
     }

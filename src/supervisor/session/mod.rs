@@ -57,7 +57,7 @@ pub(super) enum Command {
 pub(super) struct Ended {
     pub(super) exit: Option<Exit>,
     /// Not all that it had said could be read.
-    pub(super) garbled: bool,
+    pub(super) unread: bool,
     pub(super) why: Why,
 }
 
