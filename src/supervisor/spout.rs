@@ -19,6 +19,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 /// How long the thread waits for more.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How much is written at once. A pipe takes a write whole or lets it wait whole, so that of a stuck one no more than
+/// this counts as waiting although it is written.
+const PIECE: usize = 4 * 1024;
+
 struct State {
     queue: Vec<u8>,
     /// Bytes that the thread has taken and not yet written.
@@ -134,15 +138,17 @@ impl Shared {
             }
             std::mem::swap(&mut state.queue, &mut bytes);
             state.in_flight = bytes.len();
-            MutexGuard::unlocked(&mut state, || {
-                // An error is a host that has no such stream any more: reading on keeps the worker from blocking.
-                let _ = to.write_all(&bytes).and_then(|()| to.flush());
-                bytes.clear();
-            });
-            state.in_flight = 0;
-            if let Some(waker) = state.waker.take() {
-                MutexGuard::unlocked(&mut state, || waker.wake());
+            for piece in bytes.chunks(PIECE) {
+                MutexGuard::unlocked(&mut state, || {
+                    // An error is a host that has no such stream any more: reading on keeps the worker from blocking.
+                    let _ = to.write_all(piece).and_then(|()| to.flush());
+                });
+                state.in_flight -= piece.len();
+                if let Some(waker) = state.waker.take() {
+                    MutexGuard::unlocked(&mut state, || waker.wake());
+                }
             }
+            bytes.clear();
         }
     }
 }
@@ -152,5 +158,53 @@ impl fmt::Debug for Spout {
         f.debug_struct("Spout")
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::mpsc, time::Instant};
+
+    use super::*;
+
+    /// A stream that takes so many bytes and is stuck from then on.
+    struct Stuck {
+        takes: usize,
+        until: mpsc::Receiver<()>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.takes == 0 {
+                // Ends when the test does.
+                let _ = self.until.recv();
+            }
+            let taken = bytes.len().min(self.takes.max(1));
+            self.takes = self.takes.saturating_sub(taken);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a stuck stream has taken makes room, or how much a worker may write before it has to wait would depend on
+    /// how late the thread is.
+    #[test]
+    fn what_a_stuck_stream_has_taken_waits_no_longer() {
+        let (stuck, until) = mpsc::channel();
+        let spout = Spout::new(Stuck {
+            takes: 15 * PIECE,
+            until,
+        });
+        spout.push(&vec![b'x'; 20 * PIECE]);
+        let began = Instant::now();
+        while spout.waiting() > 5 * PIECE {
+            assert!(began.elapsed() < Duration::from_secs(30), "{spout:?}");
+            thread::yield_now();
+        }
+        assert_eq!(spout.waiting(), 5 * PIECE);
+        drop(stuck);
     }
 }
