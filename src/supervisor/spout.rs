@@ -16,6 +16,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::task::keep;
+
 /// How long the thread waits for more.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -75,13 +77,9 @@ impl Spout {
         if state.queue.len() + state.in_flight < bytes {
             return Poll::Ready(());
         }
-        if !state
-            .waker
-            .as_ref()
-            .is_some_and(|old| old.will_wake(cx.waker()))
-        {
-            state.waker = Some(cx.waker().clone());
-        }
+        let old = keep(&mut state.waker, cx.waker());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 

@@ -20,6 +20,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::task::keep;
+
 /// What the host has asked for and the loop has not yet taken note of.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
@@ -91,10 +93,8 @@ impl Board {
 
     /// The loop can be woken through this from now on.
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        let mut current = self.waker.lock();
-        if !current.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            *current = Some(waker.clone());
-        }
+        let old = keep(&mut self.waker.lock(), waker);
+        drop(old);
     }
 
     /// Control asks for a task back. Returns whether it has it now; if it was asked before, the answer to that stands.

@@ -13,6 +13,7 @@ mod id_map;
 mod ids;
 mod scope;
 mod state;
+mod waker;
 
 pub(crate) use board::Board;
 pub use context::TaskContext;
@@ -22,6 +23,7 @@ pub(crate) use id_map::IdMap;
 pub use ids::{Slot, TaskId, WorkerInfo};
 pub(crate) use scope::Scope;
 pub use state::FromState;
+pub(crate) use waker::{keep, keep_among};
 
 use std::{fmt, future::Future};
 

@@ -11,7 +11,7 @@ use std::{
     task::Waker,
 };
 
-use crate::task::{Board, TaskId, WorkerInfo};
+use crate::task::{Board, TaskId, WorkerInfo, keep_among};
 
 /// Shared by a task's context and the executor that runs it.
 #[derive(Debug)]
@@ -74,10 +74,7 @@ impl Scope {
 
     pub(crate) fn listen(&self, waker: &Waker) {
         self.listens.set(true);
-        let mut waiters = self.waiters.borrow_mut();
-        if !waiters.iter().any(|old| old.will_wake(waker)) {
-            waiters.push(waker.clone());
-        }
+        keep_among(&mut self.waiters.borrow_mut(), waker);
     }
 
     /// Whether code of this task is still on a blocking thread.

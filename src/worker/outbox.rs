@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     ipc::Stream,
+    task::keep,
     wire::{FrameWriter, Payload, WorkerFrame},
 };
 
@@ -83,10 +84,8 @@ impl Outbox {
     }
 
     pub(crate) fn set_session(&self, waker: &Waker) {
-        let mut session = self.session.borrow_mut();
-        if !session.as_ref().is_some_and(|old| old.will_wake(waker)) {
-            *session = Some(waker.clone());
-        }
+        let old = keep(&mut self.session.borrow_mut(), waker);
+        drop(old);
     }
 
     pub(crate) fn wake_session(&self) {

@@ -14,7 +14,7 @@ use crate::{
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
-    task::TaskId,
+    task::{TaskId, keep_among},
     wire::Payload,
 };
 
@@ -158,9 +158,7 @@ impl PoolCore {
                     Ok(id) => accepted(Some(id)),
                     Err(Refused::Full(_, (task, reply))) => {
                         pulled.push_front((self.readmit(task), reply));
-                        if !state.room.iter().any(|old| old.will_wake(waker)) {
-                            state.room.push(waker.clone());
-                        }
+                        keep_among(&mut state.room, waker);
                         break;
                     }
                     Err(refused) => {

@@ -11,7 +11,7 @@ use crate::{
         PoolCore,
         core::{After, Signal},
     },
-    task::Slot,
+    task::{Slot, keep},
     wire::{ControlToWorker, Payload},
 };
 
@@ -46,12 +46,8 @@ impl PoolCore {
         let Some(signal) = self.signals.get(slot.index() as usize) else {
             return false;
         };
-        {
-            let mut current = signal.waker.lock();
-            if !current.as_ref().is_some_and(|old| old.will_wake(waker)) {
-                *current = Some(waker.clone());
-            }
-        }
+        let old = keep(&mut signal.waker.lock(), waker);
+        drop(old);
         signal.raised.swap(false, Ordering::AcqRel)
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::supervisor::reply::Kept;
+use crate::{supervisor::reply::Kept, task::keep};
 
 #[derive(Debug, Default)]
 struct State {
@@ -64,13 +64,52 @@ impl ReplyCell {
         if let Some(kept) = state.kept.take() {
             return Poll::Ready(kept);
         }
-        if !state
-            .waker
-            .as_ref()
-            .is_some_and(|old| old.will_wake(cx.waker()))
-        {
-            state.waker = Some(cx.waker().clone());
-        }
+        let old = keep(&mut state.waker, cx.waker());
+        drop(state);
+        drop(old);
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, mpsc},
+        task::Wake,
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// A waker whose drop looks at what it waited for, as that of a task which owns the handle may.
+    struct Looks(Arc<ReplyCell>, mpsc::Sender<bool>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.is_settled());
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_where_its_drop_may_come_back() {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let cell = Arc::new(ReplyCell::default());
+            let first = Waker::from(Arc::new(Looks(Arc::clone(&cell), tell)));
+            let pending = cell.poll(&mut Context::from_waker(&first)).is_pending();
+            drop(first);
+            assert!(
+                pending
+                    && cell
+                        .poll(&mut Context::from_waker(Waker::noop()))
+                        .is_pending()
+            );
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(false));
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{supervisor::reply::Kept, task::IdMap};
+use crate::{
+    supervisor::reply::Kept,
+    task::{IdMap, keep},
+};
 
 /// One outcome and the place of its input.
 pub(crate) type Taken = (u64, Kept);
@@ -83,16 +86,14 @@ impl Mapped {
             std::mem::swap(&mut state.arrived, into);
         }
         if !into.is_empty() {
-            state.waker = None;
+            let old = state.waker.take();
+            drop(state);
+            drop(old);
             return Poll::Ready(());
         }
-        if !state
-            .waker
-            .as_ref()
-            .is_some_and(|old| old.will_wake(cx.waker()))
-        {
-            state.waker = Some(cx.waker().clone());
-        }
+        let old = keep(&mut state.waker, cx.waker());
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
