@@ -20,18 +20,22 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
 use tokio::task::AbortHandle;
 
 use crate::{
-    error::{CodecError, RemoteError, capture},
-    observe::log,
-    task::{Board, Failure, FailureInfo, IdMap, Scope, TaskId, WorkerInfo},
-    wire::{Outcome, Payload, WorkerFrame, codec},
-    worker::{Ended, LocalFuture, Program, outbox::Outbox},
+    error::capture,
+    task::{Board, IdMap, Scope, TaskId, WorkerInfo},
+    wire::{Outcome, Payload, WorkerFrame},
+    worker::{
+        Program,
+        mourning::{Mourned, Mourning},
+        outbox::Outbox,
+        tracked::Tracked,
+    },
 };
 
 /// Starts of names whose polls take longer are announced before the first poll.
@@ -56,13 +60,6 @@ struct Measure {
     quiet: Option<u64>,
 }
 
-/// An end that the failure hook hears of once it was written.
-enum Mourned {
-    Failed(Box<dyn Any>),
-    Panicked(RemoteError),
-    Codec(CodecError),
-}
-
 struct Running {
     scope: Rc<Scope>,
     abort: AbortHandle,
@@ -73,7 +70,7 @@ pub(crate) struct Executor {
     pub(crate) out: Outbox,
     program: Arc<Program>,
     state: Rc<dyn Any>,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     worker: WorkerInfo,
     max_bytes: usize,
     cancel_grace: Duration,
@@ -84,8 +81,7 @@ pub(crate) struct Executor {
     names: RefCell<Vec<Measure>>,
     /// Tasks that count against the concurrency.
     active: Cell<usize>,
-    /// Failures, and the position behind the frame that reports them.
-    mourned: RefCell<Vec<(u64, FailureInfo, Mourned)>>,
+    mourning: Mourning,
     /// The session is polling a task itself and writes afterwards anyway.
     inline: Cell<bool>,
     /// When the last poll had ended, which is when what came after it began.
@@ -115,7 +111,7 @@ impl Executor {
             running: RefCell::new(IdMap::default()),
             lingering: RefCell::new(Vec::new()),
             active: Cell::new(0),
-            mourned: RefCell::new(Vec::new()),
+            mourning: Mourning::default(),
             inline: Cell::new(false),
             now: Cell::new(Instant::now()),
             this: this.clone(),
@@ -172,35 +168,22 @@ impl Executor {
         let Some(this) = self.this.upgrade() else {
             return began;
         };
-        let mut tracked = Tracked {
-            future: None,
-            name: task.name,
-            scope: Rc::clone(&scope),
-            executor: this,
-            began: Some(began),
-            announced,
-            ended: false,
-        };
+        let mut tracked = Tracked::new(task.name, Rc::clone(&scope), this, began, announced);
         let run = &entry.run;
         let made = capture::caught(|| run(&task.payload, scope, &self.state));
         drop(task.payload);
-        match made {
-            Ok(future) => tracked.future = Some(future),
-            Err(panic) => {
-                tracked.panicked(panic);
-                return Instant::now();
-            }
+        if !tracked.is_made(made) {
+            return Instant::now();
         }
         // If it is pending it is polled again at once when spawned, with a waker that works.
         self.inline.set(true);
         let polled = Pin::new(&mut tracked).poll(&mut Context::from_waker(Waker::noop()));
         self.inline.set(false);
         if polled.is_pending() {
-            let ticket = tracked.scope.ticket;
-            let scope = Rc::clone(&tracked.scope);
+            let scope = Rc::clone(tracked.scope());
             let abort = tokio::task::spawn_local(tracked).abort_handle();
             let running = Running { scope, abort };
-            self.running.borrow_mut().insert(ticket, running);
+            self.running.borrow_mut().insert(task.ticket, running);
         }
         self.now.get()
     }
@@ -263,60 +246,21 @@ impl Executor {
 
     /// Something was written: the failure hook may hear of what is on its way.
     pub(crate) fn flushed(&self) {
-        if self.mourned.borrow().is_empty() {
-            return;
-        }
-        let Some(hook) = &self.program.on_failure else {
-            return;
-        };
-        let ready: Vec<_> = self
-            .mourned
-            .borrow_mut()
-            .extract_if(.., |(mark, ..)| self.out.is_written(*mark))
-            .collect();
-        for (_, info, failure) in ready {
-            // The error goes in here, too: its drop is the task's own code.
-            let told = capture::contained(|| {
-                let failure = match &failure {
-                    Mourned::Failed(error) => Failure::Failed(error.as_ref()),
-                    Mourned::Panicked(error) => Failure::Panicked(error),
-                    Mourned::Codec(error) => Failure::Codec(error),
-                };
-                hook(&info, failure);
-            });
-            let dropped = capture::contained(|| drop(failure));
-            if told.and(dropped).is_none() {
-                log(|| tracing::error!(task = info.id.get(), "the on_failure hook panicked"));
-            }
-        }
+        self.mourning.tell(&self.program, &self.out);
     }
 
-    fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
-        if self.program.on_failure.is_none() {
-            if capture::contained(|| drop(failure)).is_none() {
-                log(|| {
-                    tracing::error!(
-                        task = scope.id.get(),
-                        "an error panicked while it was dropped"
-                    )
-                });
-            }
-            return;
-        }
-        if let Some(entry) = self.program.tasks.get(usize::from(name)) {
-            let info = FailureInfo {
-                name: entry.name,
-                id: scope.id,
-                attempt: scope.attempt,
-                worker: self.worker,
-            };
-            self.mourned
-                .borrow_mut()
-                .push((self.out.mark(), info, failure));
-        }
+    pub(super) fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
+        self.mourning
+            .take(&self.program, self.out.mark(), name, scope, failure);
     }
 
-    fn finish(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
+    /// Its code on blocking threads is there after the task, which ends with it.
+    pub(super) fn linger(&self, scope: &Rc<Scope>) {
+        self.running.borrow_mut().remove(&scope.ticket);
+        self.lingering.borrow_mut().push(Rc::clone(scope));
+    }
+
+    pub(super) fn finish(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
         self.running.borrow_mut().remove(&ticket);
         self.active.set(self.active.get().saturating_sub(1));
         self.report(ticket, outcome, payload);
@@ -346,7 +290,7 @@ impl Executor {
     }
 
     /// Takes note of a poll and writes what must not wait for the next one. `ended` says that it was the task's last.
-    fn after_poll(&self, name: u16, began: Instant, now: Instant, ended: bool) {
+    pub(super) fn after_poll(&self, name: u16, began: Instant, now: Instant, ended: bool) {
         let took = now - began;
         if let Some(measure) = self.names.borrow_mut().get_mut(usize::from(name)) {
             let poll = match measure.poll {
@@ -370,124 +314,5 @@ impl Executor {
         } else if !self.inline.get() {
             self.out.wake_session();
         }
-    }
-}
-
-/// A task's future with what has to happen around each poll.
-struct Tracked {
-    future: Option<LocalFuture<Ended>>,
-    name: u16,
-    scope: Rc<Scope>,
-    executor: Rc<Executor>,
-    /// When the first poll begins, for whoever makes it has looked.
-    began: Option<Instant>,
-    /// The host has been told of its start, or will be before anything else that is told from now on.
-    announced: bool,
-    ended: bool,
-}
-
-impl Tracked {
-    fn end(&mut self, outcome: Outcome, payload: &Payload) {
-        self.ended = true;
-        self.executor.finish(self.scope.ticket, outcome, payload);
-    }
-
-    fn panicked(&mut self, panic: RemoteError) {
-        let error = panic.at(self.executor.worker, self.scope.id);
-        let payload = codec::encode(&error).unwrap_or_default();
-        self.end(Outcome::Panicked, &payload);
-        self.executor
-            .mourn(self.name, &self.scope, Mourned::Panicked(error));
-    }
-
-    fn ended(&mut self, ended: Ended) {
-        match ended {
-            Ended::Done(payload) => self.end(Outcome::Done, &payload),
-            Ended::Failed(payload, error) => {
-                self.end(Outcome::Failed, &payload);
-                self.executor
-                    .mourn(self.name, &self.scope, Mourned::Failed(error));
-            }
-            Ended::Codec(error) => {
-                let payload = codec::encode(&error).unwrap_or_default();
-                self.end(Outcome::Codec, &payload);
-                self.executor
-                    .mourn(self.name, &self.scope, Mourned::Codec(error));
-            }
-        }
-    }
-
-    /// Drops the future, whose destructors are the task's own code.
-    fn drop_future(&mut self) {
-        let future = self.future.take();
-        if capture::contained(|| drop(future)).is_none() {
-            let task = self.scope.id.get();
-            log(|| tracing::error!(task, "a task panicked while it was dropped"));
-        }
-    }
-}
-
-impl Future for Tracked {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(future) = &mut this.future else {
-            return Poll::Ready(());
-        };
-        let began = this.began.take().unwrap_or_else(Instant::now);
-        this.executor.board.poll_begins(this.scope.ticket, began);
-        let polled = capture::caught(|| future.as_mut().poll(cx));
-        let pending = match polled {
-            Ok(Poll::Pending) => {
-                // Before its name is said to be loud from now on, or the host would take a silent start for none.
-                if !std::mem::replace(&mut this.announced, true) {
-                    let ticket = this.scope.ticket;
-                    this.executor.out.frame(&WorkerFrame::Started { ticket });
-                }
-                true
-            }
-            Ok(Poll::Ready(ended)) => {
-                this.drop_future();
-                this.ended(ended);
-                false
-            }
-            Err(panic) => {
-                this.drop_future();
-                this.panicked(panic);
-                false
-            }
-        };
-        this.executor.board.poll_ends();
-        this.executor
-            .after_poll(this.name, began, Instant::now(), !pending);
-        if pending {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    }
-}
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        self.drop_future();
-        if self.scope.is_blocking() {
-            self.executor
-                .running
-                .borrow_mut()
-                .remove(&self.scope.ticket);
-            let scope = Rc::clone(&self.scope);
-            self.executor.lingering.borrow_mut().push(scope);
-        } else {
-            let outcome = Outcome::Cancelled { started: true };
-            self.executor
-                .finish(self.scope.ticket, outcome, &Payload::default());
-        }
-        self.executor.out.wake_session();
     }
 }

@@ -19,6 +19,7 @@ mod control;
 mod entry;
 mod executor;
 mod greeting;
+mod mourning;
 mod outbox;
 mod program;
 mod session;
@@ -26,6 +27,7 @@ mod session;
 mod session_tests;
 #[cfg(unix)]
 mod stdin;
+mod tracked;
 
 #[cfg(feature = "test-util")]
 pub(crate) use control::answer;

@@ -1,0 +1,168 @@
+//! A task's future with what has to happen around each poll.
+//!
+//! Belongs here: one poll of one task, and what its end means. Does not belong here: which tasks there are, and when a
+//! name is loud.
+//! Invariants: it reports one end, also when it is dropped before it has one; a panic, in a poll or in a drop, stays its
+//! task's own.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use crate::{
+    error::{RemoteError, capture},
+    observe::log,
+    task::Scope,
+    wire::{Outcome, Payload, WorkerFrame, codec},
+    worker::{Ended, LocalFuture, executor::Executor, mourning::Mourned},
+};
+
+/// A task's future with what has to happen around each poll.
+pub(super) struct Tracked {
+    future: Option<LocalFuture<Ended>>,
+    name: u16,
+    scope: Rc<Scope>,
+    executor: Rc<Executor>,
+    /// When the first poll begins, for whoever makes it has looked.
+    began: Option<Instant>,
+    /// The host has been told of its start, or will be before anything else that is told from now on.
+    announced: bool,
+    ended: bool,
+}
+
+impl Tracked {
+    /// A task whose future is still to be made.
+    pub(super) fn new(
+        name: u16,
+        scope: Rc<Scope>,
+        executor: Rc<Executor>,
+        began: Instant,
+        announced: bool,
+    ) -> Self {
+        Self {
+            future: None,
+            name,
+            scope,
+            executor,
+            began: Some(began),
+            announced,
+            ended: false,
+        }
+    }
+
+    /// Takes the future, or ends the task with the panic of making it. Returns whether there is one.
+    pub(super) fn is_made(&mut self, made: Result<LocalFuture<Ended>, RemoteError>) -> bool {
+        match made {
+            Ok(future) => self.future = Some(future),
+            Err(panic) => self.panicked(panic),
+        }
+        self.future.is_some()
+    }
+
+    pub(super) fn scope(&self) -> &Rc<Scope> {
+        &self.scope
+    }
+
+    fn end(&mut self, outcome: Outcome, payload: &Payload) {
+        self.ended = true;
+        self.executor.finish(self.scope.ticket, outcome, payload);
+    }
+
+    fn panicked(&mut self, panic: RemoteError) {
+        let error = panic.at(self.scope.worker, self.scope.id);
+        let payload = codec::encode(&error).unwrap_or_default();
+        self.end(Outcome::Panicked, &payload);
+        self.executor
+            .mourn(self.name, &self.scope, Mourned::Panicked(error));
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Done(payload) => self.end(Outcome::Done, &payload),
+            Ended::Failed(payload, error) => {
+                self.end(Outcome::Failed, &payload);
+                self.executor
+                    .mourn(self.name, &self.scope, Mourned::Failed(error));
+            }
+            Ended::Codec(error) => {
+                let payload = codec::encode(&error).unwrap_or_default();
+                self.end(Outcome::Codec, &payload);
+                self.executor
+                    .mourn(self.name, &self.scope, Mourned::Codec(error));
+            }
+        }
+    }
+
+    /// Drops the future, whose destructors are the task's own code.
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        if capture::contained(|| drop(future)).is_none() {
+            let task = self.scope.id.get();
+            log(|| tracing::error!(task, "a task panicked while it was dropped"));
+        }
+    }
+}
+
+impl Future for Tracked {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(future) = &mut this.future else {
+            return Poll::Ready(());
+        };
+        let began = this.began.take().unwrap_or_else(Instant::now);
+        this.executor.board.poll_begins(this.scope.ticket, began);
+        let polled = capture::caught(|| future.as_mut().poll(cx));
+        let pending = match polled {
+            Ok(Poll::Pending) => {
+                // Before its name is said to be loud from now on, or the host would take a silent start for none.
+                if !std::mem::replace(&mut this.announced, true) {
+                    let ticket = this.scope.ticket;
+                    this.executor.out.frame(&WorkerFrame::Started { ticket });
+                }
+                true
+            }
+            Ok(Poll::Ready(ended)) => {
+                this.drop_future();
+                this.ended(ended);
+                false
+            }
+            Err(panic) => {
+                this.drop_future();
+                this.panicked(panic);
+                false
+            }
+        };
+        this.executor.board.poll_ends();
+        this.executor
+            .after_poll(this.name, began, Instant::now(), !pending);
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        self.drop_future();
+        if self.scope.is_blocking() {
+            self.executor.linger(&self.scope);
+        } else {
+            let outcome = Outcome::Cancelled { started: true };
+            self.executor
+                .finish(self.scope.ticket, outcome, &Payload::default());
+        }
+        self.executor.out.wake_session();
+    }
+}
