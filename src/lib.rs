@@ -97,6 +97,7 @@
     )
 )]
 
+mod config;
 mod error;
 mod ipc;
 mod observe;
@@ -111,6 +112,7 @@ pub mod testing;
 mod wire;
 mod worker;
 
+pub use config::{Launcher, Output, PoolConfig, Restart, Stdio, WhenFull};
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,
     RemoteError, StartError, Started, TaskError, WorkerStartError,
@@ -123,7 +125,7 @@ pub use pool::{
     Submit, Subscribe, TaskHandle, Unordered,
 };
 pub use spec::{InitSpecs, WorkerSpec, Workers};
-pub use supervisor::{Output, PoolSupervisor, Restart, Stdio, WhenFull};
+pub use supervisor::PoolSupervisor;
 pub use task::{
     Failure, FailureInfo, FromState, NoError, Slot, Task, TaskContext, TaskId, WorkerInfo,
 };

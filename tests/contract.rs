@@ -15,11 +15,11 @@ use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
     CrashReport, Drain, DrainReport, Failure, FailureInfo, FromState, GetStatus, HasInitArgs,
-    InitSpecs, Iter, Json, LossCause, Map, MapAll, MapError, NoError, Output, Pool, PoolBuilder,
-    PoolEvent, PoolState, PoolSupervisor, Rejected, RemoteError, Restart, Slot, SlotState,
-    SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext,
-    TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec, WorkerStartError,
-    Workers,
+    InitSpecs, Iter, Json, Launcher, LossCause, Map, MapAll, MapError, NoError, Output, Pool,
+    PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Rejected, RemoteError, Restart,
+    Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
+    TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec,
+    WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -166,6 +166,8 @@ where
 fn every_knob(workers: Workers<Args>) -> PoolBuilder {
     let builder: PoolBuilder<Args> = Pool::builder(workers);
     builder
+        .config(PoolConfig::default())
+        .launcher(every_launcher())
         .processes(2)
         .concurrency(4)
         .queue_limit(100)
@@ -197,6 +199,38 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .init_args(Args {
             name: String::new(),
         })
+}
+
+fn every_launcher() -> Launcher {
+    let _: Launcher = Launcher::program("worker");
+    let _: Launcher = Launcher::default();
+    Launcher::own_image()
+        .arg("--quiet")
+        .env_clear()
+        .env("LANG", "C")
+        .env_remove(String::from("HOME"))
+        .current_dir("/")
+        .wrapper("nice", ["-n", "5"])
+}
+
+fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
+    let mut config = PoolConfig::default();
+    config.processes = Some(2);
+    config.concurrency = 4;
+    config.queue_limit = Some(100);
+    config.queue_bytes = 1 << 20;
+    config.result_bytes = 1 << 20;
+    config.when_full = WhenFull::Wait;
+    config.restart = Restart::default();
+    config.max_attempts = 2;
+    config.start_timeout = Duration::from_secs(1);
+    config.max_frame_bytes = 1 << 20;
+    config.cancel_grace = Duration::from_millis(100);
+    config.grace = Duration::from_secs(1);
+    config.stdio = Stdio::default();
+    config.socket_dir = Some(PathBuf::from("/run/x"));
+    let _: String = config.to_string();
+    PoolConfig::from_env("POOL")
 }
 
 async fn every_way_to_start(arbiter: actix::prelude::ArbiterHandle) -> Result<(), StartError> {
@@ -480,6 +514,9 @@ fn every_start_error(error: StartError) {
                 let _: (&'static str, String, String) = (knob, value, most);
             }
             ConfigError::Contradiction { message } => is::<String>(message),
+            ConfigError::Environment { variable, message } => {
+                let _: (String, String) = (variable, message);
+            }
             ConfigError::Unsupported { knob, platform } => {
                 let _: (&'static str, &'static str) = (knob, platform);
             }
@@ -630,6 +667,8 @@ fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_message::<PoolEvent>();
     is_clone::<PoolEvent>();
     is_clone::<Status>();
+    is_clone::<PoolConfig>();
+    is_clone::<Launcher>();
 
     is_debug::<Pool>();
     is_debug::<PoolBuilder<Args>>();
@@ -654,33 +693,36 @@ fn task_consts_have_their_defaults() {
 fn builder_has_the_defaults_of_its_docs() {
     let shown = format!("{:#?}", Pool::builder(plain()));
     let knobs = shown
-        .split_once("    processes:")
-        .map(|(_, knobs)| format!("    processes:{knobs}"));
+        .split_once("    config:")
+        .map(|(_, knobs)| format!("    config:{knobs}"));
     assert_eq!(
         knobs.as_deref(),
         Some(
-            "    processes: None,
-    concurrency: 16,
-    queue_limit: None,
-    queue_bytes: 268435456,
-    result_bytes: 268435456,
-    when_full: Reject,
-    restart: Restart {
-        budget: None,
-        period: 10s,
-        backoff_min: 100ms,
-        backoff_max: 30s,
+            "    config: PoolConfig {
+        processes: None,
+        concurrency: 16,
+        queue_limit: None,
+        queue_bytes: 268435456,
+        result_bytes: 268435456,
+        when_full: Reject,
+        restart: Restart {
+            budget: None,
+            period: 10s,
+            backoff_min: 100ms,
+            backoff_max: 30s,
+        },
+        max_attempts: 3,
+        start_timeout: 30s,
+        max_frame_bytes: 67108864,
+        cancel_grace: 1s,
+        grace: 3s,
+        stdio: Stdio {
+            stdout: None,
+            stderr: Relay,
+        },
+        socket_dir: None,
     },
-    max_attempts: 3,
-    start_timeout: 30s,
-    max_frame_bytes: 67108864,
-    cancel_grace: 1s,
-    grace: 3s,
-    stdio: Stdio {
-        stdout: None,
-        stderr: Relay,
-    },
-    socket_dir: None,
+    launcher: None,
     wait_all: false,
     own_arbiter: false,
     has_init_args: false,

@@ -49,7 +49,7 @@ impl<K: std::fmt::Debug> Exceptions<K> {
 // --- layers -----------------------------------------------------------------------------------------------------------
 
 const LAYERS: [&[&str]; 4] = [
-    &["wire", "sched", "error", "task", "observe"],
+    &["wire", "sched", "error", "task", "observe", "config"],
     &["ipc"],
     &["supervisor", "worker"],
     &["pool", "spec", "testing", "prelude", "lib"],
@@ -79,6 +79,14 @@ const SIDEWAYS: &[((&str, &str), &str)] = &[
         "an event carries the report of a lost worker",
     ),
     (("observe", "task"), "names of slots and workers"),
+    (
+        ("observe", "config"),
+        "a status tells what the pool was told",
+    ),
+    (
+        ("config", "error"),
+        "what cannot be read is said in the crate's own error",
+    ),
     (
         ("pool", "spec"),
         "a pool is built from the workers that a spec became",

@@ -43,6 +43,13 @@ pub enum ConfigError {
         /// Which, why, and what to change.
         message: String,
     },
+    /// A variable of the environment is no setting, or its value is none of it.
+    Environment {
+        /// The name of the variable.
+        variable: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A setting needs what this platform lacks.
     Unsupported {
         /// The name of the setting.
@@ -66,6 +73,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "`{knob}` is {value}; set it to at most {most}")
             }
             Self::Contradiction { message } => f.write_str(message),
+            Self::Environment { variable, message } => {
+                write!(f, "the environment variable `{variable}`: {message}")
+            }
             Self::Unsupported { knob, platform } => write!(
                 f,
                 "`{knob}` is not supported on {platform}; leave it out there"

@@ -18,8 +18,8 @@ use crate::{ipc::Stream, wire::Place};
 /// Who may connect to an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeerExpectation {
-    /// The process that was started for it.
-    pub(crate) pid: u32,
+    /// The process that was started for it, if that is known beforehand.
+    pub(crate) pid: Option<u32>,
 }
 
 /// Where a pool makes its endpoints.
@@ -155,13 +155,20 @@ impl Stream {
                 return Err(format!("it belongs to user {uid}, not {own}"));
             }
         }
-        match peer.pid() {
-            Some(pid) if i64::from(pid) != i64::from(expected.pid) => Err(format!(
-                "it comes from process {pid}, not from worker {}",
-                expected.pid
+        match (peer.pid(), expected.pid) {
+            (Some(pid), Some(expected)) if i64::from(pid) != i64::from(expected) => Err(format!(
+                "it comes from process {pid}, not from worker {expected}"
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The peer's process, where the platform tells.
+    pub(crate) fn peer_pid(&self) -> Option<u32> {
+        let Self::Local(socket) = self else {
+            return None;
+        };
+        u32::try_from(i64::from(socket.peer()?.pid()?)).ok()
     }
 }
 

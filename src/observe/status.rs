@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::task::Slot;
+use crate::{config::PoolConfig, task::Slot};
 
 /// What a pool is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -130,6 +130,8 @@ pub struct Status {
     pub counts: Counts,
     /// Every slot, in order.
     pub slots: Vec<SlotStatus>,
+    /// What the pool runs with: what it was told, and what was made of the automatic knobs.
+    pub config: PoolConfig,
 }
 
 /// What a drain or stop did.

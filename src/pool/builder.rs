@@ -1,6 +1,6 @@
 //! What a pool may be told before it starts.
 //!
-//! Belongs here: every setting with its unit and default. Does not belong here: checking them, starting.
+//! Belongs here: a method for each setting, with its unit and default. Does not belong here: checking them, starting.
 //! Invariant: nothing panics, and nothing is looked at before `start`.
 
 use std::{any::type_name, marker::PhantomData, path::PathBuf, time::Duration};
@@ -8,13 +8,11 @@ use std::{any::type_name, marker::PhantomData, path::PathBuf, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    config::{Launcher, PoolConfig, Restart, Stdio, WhenFull},
     error::{CodecError, CodecSide, CodecValue},
     spec::Workers,
-    supervisor::{Restart, Stdio, WhenFull},
     wire::{Payload, codec},
 };
-
-const MIB: usize = 1024 * 1024;
 
 /// Configures a pool. Made by [`Pool::builder`](crate::Pool::builder); ended by [`start`](PoolBuilder::start).
 ///
@@ -25,20 +23,8 @@ pub struct PoolBuilder<A = ()> {
     pub(super) workers: Workers<()>,
     /// What the initializer takes, encoded, and the name of its type.
     pub(super) args: Option<Result<(Payload, &'static str), CodecError>>,
-    pub(super) processes: Option<usize>,
-    pub(super) concurrency: usize,
-    pub(super) queue_limit: Option<usize>,
-    pub(super) queue_bytes: usize,
-    pub(super) result_bytes: usize,
-    pub(super) when_full: WhenFull,
-    pub(super) restart: Restart,
-    pub(super) max_attempts: u32,
-    pub(super) start_timeout: Duration,
-    pub(super) max_frame_bytes: usize,
-    pub(super) cancel_grace: Duration,
-    pub(super) grace: Duration,
-    pub(super) stdio: Stdio,
-    pub(super) socket_dir: Option<PathBuf>,
+    pub(super) config: PoolConfig,
+    pub(super) launcher: Option<Launcher>,
     pub(super) wait_all: bool,
     pub(super) own_arbiter: bool,
     pub(super) needs: PhantomData<fn(A)>,
@@ -49,41 +35,35 @@ impl<A> PoolBuilder<A> {
         Self {
             workers: workers.erased(),
             args: None,
-            processes: None,
-            concurrency: 16,
-            queue_limit: None,
-            queue_bytes: 256 * MIB,
-            result_bytes: 256 * MIB,
-            when_full: WhenFull::default(),
-            restart: Restart::default(),
-            max_attempts: 3,
-            start_timeout: Duration::from_secs(30),
-            max_frame_bytes: 64 * MIB,
-            cancel_grace: Duration::from_secs(1),
-            grace: Duration::from_secs(3),
-            stdio: Stdio::default(),
-            socket_dir: None,
+            config: PoolConfig::default(),
+            launcher: None,
             wait_all: false,
             own_arbiter: false,
             needs: PhantomData,
         }
     }
 
+    /// Sets every knob at once: what a file or the environment says. Whatever is set after it wins.
+    pub fn config(mut self, config: PoolConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// Sets how many worker processes there are. Default: the CPUs this process may use.
     pub fn processes(mut self, count: usize) -> Self {
-        self.processes = Some(count);
+        self.config.processes = Some(count);
         self
     }
 
     /// Sets how many tasks one worker runs at once. Default: 16, which suits tasks that wait; 1 suits tasks that compute.
     pub fn concurrency(mut self, tasks: usize) -> Self {
-        self.concurrency = tasks;
+        self.config.concurrency = tasks;
         self
     }
 
     /// Sets how many tasks may wait for a worker. Default: 1024 for each process.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
-        self.queue_limit = Some(tasks);
+        self.config.queue_limit = Some(tasks);
         self
     }
 
@@ -91,7 +71,7 @@ impl<A> PoolBuilder<A> {
     ///
     /// One task larger than that is taken when it is the only one.
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
-        self.queue_bytes = bytes;
+        self.config.queue_bytes = bytes;
         self
     }
 
@@ -100,56 +80,56 @@ impl<A> PoolBuilder<A> {
     /// Above it only tasks that somebody is waiting for right now are sent to workers, and maps pull no more input. What
     /// is with a worker already is read and settled in any case.
     pub fn result_bytes(mut self, bytes: usize) -> Self {
-        self.result_bytes = bytes;
+        self.config.result_bytes = bytes;
         self
     }
 
     /// Sets what a submit meets when the queue is full. Default: [`WhenFull::Reject`]. Maps always wait.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
-        self.when_full = when_full;
+        self.config.when_full = when_full;
         self
     }
 
     /// Sets how lost workers are replaced. Default: [`Restart::default`].
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
+        self.config.restart = restart;
         self
     }
 
     /// Sets how often an idempotent task may start whose workers are lost. Default: 3. At least 1.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts;
+        self.config.max_attempts = attempts;
         self
     }
 
     /// Sets how long a worker may take from its start until it is ready. Default: 30 s.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
-        self.start_timeout = limit;
+        self.config.start_timeout = limit;
         self
     }
 
     /// Sets how large one encoded input or result may be. Default: 64 MiB. At least 256 KiB.
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
-        self.max_frame_bytes = bytes;
+        self.config.max_frame_bytes = bytes;
         self
     }
 
     /// Sets how long a cancelled task may take to end before its caller is told so. Default: 1 s.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.cancel_grace = grace;
+        self.config.cancel_grace = grace;
         self
     }
 
     /// Sets the time between asking a worker to end and killing it, and between the loss of its host and its end.
     /// Default: 3 s.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.config.grace = grace;
         self
     }
 
     /// Sets where the output streams of workers go. Default: [`Stdio::default`].
     pub fn stdio(mut self, stdio: Stdio) -> Self {
-        self.stdio = stdio;
+        self.config.stdio = stdio;
         self
     }
 
@@ -158,7 +138,15 @@ impl<A> PoolBuilder<A> {
     /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name. Not on
     /// Windows, where workers connect by named pipes.
     pub fn socket_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.socket_dir = Some(directory.into());
+        self.config.socket_dir = Some(directory.into());
+        self
+    }
+
+    /// Sets how workers are started. Default: [`Launcher::own_image`].
+    ///
+    /// Only for workers that are processes; those of `testing::in_process` refuse it.
+    pub fn launcher(mut self, launcher: Launcher) -> Self {
+        self.launcher = Some(launcher);
         self
     }
 
@@ -187,20 +175,8 @@ impl<A> PoolBuilder<A> {
                     .map(|payload| (payload, type_name::<A>())),
             ),
             workers: self.workers,
-            processes: self.processes,
-            concurrency: self.concurrency,
-            queue_limit: self.queue_limit,
-            queue_bytes: self.queue_bytes,
-            result_bytes: self.result_bytes,
-            when_full: self.when_full,
-            restart: self.restart,
-            max_attempts: self.max_attempts,
-            start_timeout: self.start_timeout,
-            max_frame_bytes: self.max_frame_bytes,
-            cancel_grace: self.cancel_grace,
-            grace: self.grace,
-            stdio: self.stdio,
-            socket_dir: self.socket_dir,
+            config: self.config,
+            launcher: self.launcher,
             wait_all: self.wait_all,
             own_arbiter: self.own_arbiter,
             needs: PhantomData,
@@ -233,20 +209,8 @@ impl<A> std::fmt::Debug for PoolBuilder<A> {
         // Every knob, so that a log line shows what a pool was started with; arguments may be large or secret.
         f.debug_struct("PoolBuilder")
             .field("workers", &self.workers)
-            .field("processes", &self.processes)
-            .field("concurrency", &self.concurrency)
-            .field("queue_limit", &self.queue_limit)
-            .field("queue_bytes", &self.queue_bytes)
-            .field("result_bytes", &self.result_bytes)
-            .field("when_full", &self.when_full)
-            .field("restart", &self.restart)
-            .field("max_attempts", &self.max_attempts)
-            .field("start_timeout", &self.start_timeout)
-            .field("max_frame_bytes", &self.max_frame_bytes)
-            .field("cancel_grace", &self.cancel_grace)
-            .field("grace", &self.grace)
-            .field("stdio", &self.stdio)
-            .field("socket_dir", &self.socket_dir)
+            .field("config", &self.config)
+            .field("launcher", &self.launcher)
             .field("wait_all", &self.wait_all)
             .field("own_arbiter", &self.own_arbiter)
             .field("has_init_args", &self.args.is_some())

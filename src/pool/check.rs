@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use crate::{
+    config::{PoolConfig, Restart},
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
     },
     pool::PoolBuilder,
+    sched::RestartRules,
     supervisor::Config,
     wire::Payload,
 };
@@ -22,92 +24,106 @@ impl<A> PoolBuilder<A> {
         if let Some(problem) = self.workers.problem() {
             return Err(problem.clone().into());
         }
-        let processes = match self.processes {
+        let mut knobs = self.config;
+        let processes = match knobs.processes {
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
         let processes = count("processes", processes, 4096)?;
-        let concurrency = count("concurrency", self.concurrency, 1 << 20)?;
-        let queue_limit = self.queue_limit.unwrap_or(1024 * processes as usize);
-        for (knob, value) in [
-            ("queue_limit", queue_limit),
-            ("queue_bytes", self.queue_bytes),
-            ("result_bytes", self.result_bytes),
-            ("max_attempts", self.max_attempts as usize),
-        ] {
-            if value == 0 {
-                return Err(ConfigError::Zero { knob }.into());
-            }
-        }
-        if self.start_timeout.is_zero() {
-            return Err(ConfigError::Zero {
-                knob: "start_timeout",
-            }
-            .into());
-        }
-        if self.max_frame_bytes < MIN_FRAME_BYTES {
-            return Err(ConfigError::TooSmall {
-                knob: "max_frame_bytes",
-                value: self.max_frame_bytes.to_string(),
-                least: MIN_FRAME_BYTES.to_string(),
-            }
-            .into());
-        }
-        if u32::try_from(self.max_frame_bytes).is_err() {
-            return Err(ConfigError::TooLarge {
-                knob: "max_frame_bytes",
-                value: self.max_frame_bytes.to_string(),
-                most: u32::MAX.to_string(),
-            }
-            .into());
-        }
-        if cfg!(not(unix)) && self.socket_dir.is_some() {
-            return Err(ConfigError::Unsupported {
-                knob: "socket_dir",
-                platform: std::env::consts::OS,
-            }
-            .into());
-        }
-        if self.restart.backoff_min > self.restart.backoff_max {
-            return Err(ConfigError::Contradiction {
-                message: format!(
-                    "the back-off begins with {:?}, above its maximum of {:?}",
-                    self.restart.backoff_min, self.restart.backoff_max
-                ),
-            }
-            .into());
-        }
-        let mut restart = self.restart;
-        for duration in [
-            &mut restart.period,
-            &mut restart.backoff_min,
-            &mut restart.backoff_max,
-        ] {
-            *duration = bounded(*duration);
-        }
+        let concurrency = count("concurrency", knobs.concurrency, 1 << 20)?;
+        let queue_limit = knobs.queue_limit.unwrap_or(1024 * processes as usize);
+        knobs.processes = Some(processes as usize);
+        knobs.queue_limit = Some(queue_limit);
+        bytes_and_times(&mut knobs)?;
+        let restart = &mut knobs.restart;
+        let budget = (restart.budget).unwrap_or(Some(processes.saturating_mul(2).max(5)));
+        restart.budget = Some(budget);
+        let rules = RestartRules {
+            budget,
+            period: restart.period,
+            backoff_min: restart.backoff_min,
+            backoff_max: restart.backoff_max,
+        };
+        let own = self.workers.launcher();
+        let launcher = match self.launcher {
+            None => own,
+            Some(launcher) => own.with(launcher).ok_or_else(|| ConfigError::Contradiction {
+                message: "these workers run in the host, so there is nothing to launch; leave `launcher` out".to_owned(),
+            })?,
+        };
+        knobs.stdio.stdout = Some(launcher.stdout(&knobs.stdio));
         let init_args = (self.args)
-            .map(|args| args.and_then(|args| small_enough(args, self.max_frame_bytes)))
+            .map(|args| args.and_then(|args| small_enough(args, knobs.max_frame_bytes)))
             .transpose()
             .map_err(|error| StartError::Worker(WorkerStartError::InitArgs(error)))?;
         Ok(Config {
             table: self.workers.table(),
-            launcher: self.workers.launcher(),
+            launcher,
+            knobs,
             processes,
             concurrency,
             queue_limit,
-            queue_bytes: self.queue_bytes,
-            result_bytes: self.result_bytes,
-            when_full: self.when_full,
-            rules: restart.rules(processes),
-            max_attempts: self.max_attempts,
-            start_timeout: bounded(self.start_timeout),
-            max_frame_bytes: self.max_frame_bytes,
-            cancel_grace: bounded(self.cancel_grace),
-            grace: bounded(self.grace),
-            stdio: self.stdio,
+            rules,
             init_args,
         })
     }
+}
+
+fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
+    for (knob, zero) in [
+        ("queue_limit", knobs.queue_limit == Some(0)),
+        ("queue_bytes", knobs.queue_bytes == 0),
+        ("result_bytes", knobs.result_bytes == 0),
+        ("max_attempts", knobs.max_attempts == 0),
+        ("start_timeout", knobs.start_timeout.is_zero()),
+    ] {
+        if zero {
+            return Err(ConfigError::Zero { knob });
+        }
+    }
+    if knobs.max_frame_bytes < MIN_FRAME_BYTES {
+        return Err(ConfigError::TooSmall {
+            knob: "max_frame_bytes",
+            value: knobs.max_frame_bytes.to_string(),
+            least: MIN_FRAME_BYTES.to_string(),
+        });
+    }
+    if u32::try_from(knobs.max_frame_bytes).is_err() {
+        return Err(ConfigError::TooLarge {
+            knob: "max_frame_bytes",
+            value: knobs.max_frame_bytes.to_string(),
+            most: u32::MAX.to_string(),
+        });
+    }
+    if cfg!(not(unix)) && knobs.socket_dir.is_some() {
+        return Err(ConfigError::Unsupported {
+            knob: "socket_dir",
+            platform: std::env::consts::OS,
+        });
+    }
+    let Restart {
+        backoff_min,
+        backoff_max,
+        ..
+    } = knobs.restart;
+    if backoff_min > backoff_max {
+        return Err(ConfigError::Contradiction {
+            message: format!(
+                "the back-off begins with {backoff_min:?}, above its maximum of {backoff_max:?}"
+            ),
+        });
+    }
+    for duration in [
+        &mut knobs.restart.period,
+        &mut knobs.restart.backoff_min,
+        &mut knobs.restart.backoff_max,
+        &mut knobs.start_timeout,
+        &mut knobs.cancel_grace,
+        &mut knobs.grace,
+    ] {
+        *duration = bounded(*duration);
+    }
+    Ok(())
 }
 
 /// `Duration::MAX` is a usual way to say "never", and cannot be added to a time.

@@ -5,6 +5,7 @@
 
 mod builder;
 mod check;
+mod env;
 mod handle;
 mod map;
 mod messages;
@@ -203,6 +204,7 @@ impl PoolCore {
                     },
                 )
                 .collect(),
+            config: self.config.knobs.clone(),
         }
     }
 }

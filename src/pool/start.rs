@@ -98,7 +98,7 @@ impl<A> PoolBuilder<A> {
             }
             .into());
         }
-        let socket_dir = self.socket_dir.clone();
+        let socket_dir = self.config.socket_dir.clone();
         let wait_all = self.wait_all;
         let config = self.check()?;
         let mut random = [0; 8];

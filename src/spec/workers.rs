@@ -5,9 +5,10 @@
 use std::{ffi::OsString, fmt, marker::PhantomData, sync::Arc};
 
 use crate::{
+    config::{Launcher, Output},
     error::ConfigError,
     spec::WorkerSpec,
-    supervisor::{Launch, Output, OwnImage, TaskTable},
+    supervisor::{Launch, Processes, TaskTable},
     worker::{self, Program, SENTINEL},
 };
 
@@ -138,15 +139,19 @@ pub(crate) fn enter_if_named<A>(program: Program, args: Option<Vec<OsString>>) -
     if worker_name().is_some_and(|name| name == program.name) {
         worker::enter(Arc::new(program));
     }
-    let stdout = if args.is_some() {
+    let own_stdout = if args.is_some() {
         // What a test harness prints about itself is no output of the worker.
         Output::Null
     } else {
         Output::Inherit
     };
-    let mut args = args.unwrap_or_default();
-    args.push(format!("{SENTINEL}{}", program.name).into());
-    Workers::with_launcher(&program, Arc::new(OwnImage { args, stdout }))
+    let processes = Processes {
+        own_args: args.unwrap_or_default(),
+        own_stdout,
+        sentinel: format!("{SENTINEL}{}", program.name).into(),
+        launcher: Launcher::own_image(),
+    };
+    Workers::with_launcher(&program, Arc::new(processes))
 }
 
 impl<A> Clone for Workers<A> {

@@ -226,6 +226,9 @@ impl Actor for PoolSupervisor {
         ctx.set_mailbox_capacity(MAILBOX);
         let supervisor = ctx.address().downgrade();
         self.own = Some(supervisor.clone());
+        crate::observe::log(|| {
+            tracing::info!(config = %self.core.config.knobs, "pool starts");
+        });
         for index in 0..self.core.config.processes {
             let slot = Slot::new(index);
             let proxy = ProcessProxy::new(

@@ -107,6 +107,8 @@ async fn introduce(stream: Stream, token: Token) -> Result<(Channel, Stream), St
 pub(super) struct Greeted {
     pub(super) data: Stream,
     pub(super) reader: FrameReader,
+    /// The worker's process.
+    pub(super) pid: u32,
     /// The worker's index of each of the host's tasks.
     pub(super) indexes: Vec<u16>,
 }
@@ -115,7 +117,7 @@ pub(super) struct Greeted {
 pub(super) async fn greet(
     core: &PoolCore,
     data: Stream,
-    pid: u32,
+    pid: Option<u32>,
     stage: &mut &'static str,
 ) -> Result<Greeted, WorkerStartError> {
     let mut link = Link {
@@ -142,8 +144,8 @@ pub(super) async fn greet(
     let args = core.config.init_args.clone();
     let welcome = Welcome {
         concurrency: core.config.concurrency,
-        max_frame_bytes: core.config.max_frame_bytes as u64,
-        cancel_grace_ms: millis(core.config.cancel_grace),
+        max_frame_bytes: core.config.knobs.max_frame_bytes as u64,
+        cancel_grace_ms: millis(core.config.knobs.cancel_grace),
         rest: 0,
         has_args: args.is_some(),
         attachments: args
@@ -162,6 +164,7 @@ pub(super) async fn greet(
     *stage = "initializing its state";
     match link.next().await? {
         (WorkerFrame::Ready, _) => Ok(Greeted {
+            pid: link.data.peer_pid().unwrap_or(offer.pid),
             data: link.data,
             reader: link.reader,
             indexes,
@@ -195,14 +198,16 @@ fn protocol(message: &str) -> WorkerStartError {
 }
 
 /// Finds each of the host's tasks in a worker's offer; the worker may have more.
-fn compare(core: &PoolCore, offer: &Offer, pid: u32) -> Result<Vec<u16>, WorkerStartError> {
+fn compare(core: &PoolCore, offer: &Offer, pid: Option<u32>) -> Result<Vec<u16>, WorkerStartError> {
     if offer.protocol != PROTOCOL {
         return Err(WorkerStartError::OtherVersion {
             host: PROTOCOL,
             worker: offer.protocol,
         });
     }
-    if offer.pid != pid {
+    if let Some(pid) = pid
+        && offer.pid != pid
+    {
         return Err(protocol(&format!(
             "process {} answered instead of worker {pid}",
             offer.pid

@@ -7,15 +7,17 @@ use std::{
     ffi::OsString,
     fmt, io,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio as ProcessStdio},
+    sync::Arc,
 };
 
 use bytes::BytesMut;
 
 use crate::{
+    config::{Launcher, Output, Stdio},
     error::WorkerStartError,
-    supervisor::{Output, Stdio, WorkerProcess, child::OsProcess, relay::Relay},
+    supervisor::{WorkerProcess, child::OsProcess, relay::Relay},
     wire::{StartConfig, codec},
 };
 
@@ -43,6 +45,8 @@ pub(crate) struct LaunchOrder {
 /// A started worker.
 pub(crate) struct Launched {
     pub(crate) process: Box<dyn WorkerProcess>,
+    /// The worker's, which under a wrapper that forks is not that of the process.
+    pub(crate) pid: u32,
     pub(crate) stdout: Option<Relay>,
     pub(crate) stderr: Option<Relay>,
     /// Data and control, when they are there without connecting.
@@ -56,72 +60,158 @@ pub(crate) trait Launch: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Where the standard output of workers goes, as far as the pool leaves that open.
+    fn stdout(&self, wanted: &Stdio) -> Output {
+        wanted.stdout.unwrap_or(Output::Inherit)
+    }
+
+    /// Whether the process that is started is the worker.
+    fn knows_pids(&self) -> bool {
+        true
+    }
+
+    /// Starts them in this way instead; `None` where there are no processes.
+    fn with(&self, launcher: Launcher) -> Option<Arc<dyn Launch>>;
+
     fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError>;
 }
 
-/// Executes the host's own program again.
+/// Executes the host's own program again, or another one.
 #[derive(Debug, Clone)]
-pub(crate) struct OwnImage {
-    pub(crate) args: Vec<OsString>,
-    /// Unless the pool says otherwise.
-    pub(crate) stdout: Output,
+pub(crate) struct Processes {
+    /// Arguments without which the own program would not come to its `init()`: those of a test harness.
+    pub(crate) own_args: Vec<OsString>,
+    /// Where standard output of the own program goes unless the pool says otherwise.
+    pub(crate) own_stdout: Output,
+    /// What makes a process a worker.
+    pub(crate) sentinel: OsString,
+    pub(crate) launcher: Launcher,
 }
 
-impl OwnImage {
-    /// The program file, also when it was replaced or its name was taken by another meanwhile.
-    fn program() -> io::Result<PathBuf> {
-        let named = std::env::current_exe()?;
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::unix::fs::MetadataExt;
-            let running = PathBuf::from("/proc/self/exe");
-            let same = match (std::fs::metadata(&named), std::fs::metadata(&running)) {
-                (Ok(named), Ok(running)) => {
-                    named.dev() == running.dev() && named.ino() == running.ino()
-                }
-                // Without /proc the name is all there is.
-                (Ok(_), Err(_)) => true,
-                _ => false,
-            };
-            if !same {
-                return Ok(running);
+/// The own program's file, also when it was replaced or its name was taken by another meanwhile.
+fn own_image() -> io::Result<PathBuf> {
+    let named = std::env::current_exe()?;
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // Not by `self`, which for a wrapper is the wrapper.
+        let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        let same = match (std::fs::metadata(&named), std::fs::metadata(&running)) {
+            (Ok(named), Ok(running)) => {
+                named.dev() == running.dev() && named.ino() == running.ino()
             }
+            // Without /proc the name is all there is.
+            (Ok(_), Err(_)) => true,
+            _ => false,
+        };
+        if !same {
+            return Ok(running);
         }
-        Ok(named)
     }
+    Ok(named)
 }
 
-impl Launch for OwnImage {
-    fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError> {
-        let failed = |program: &str, error: io::Error| WorkerStartError::Spawn {
-            program: program.to_owned(),
-            message: error.to_string(),
+impl Processes {
+    /// The program of the workers.
+    fn program(&self) -> io::Result<PathBuf> {
+        match &self.launcher.program {
+            None => own_image(),
+            // A bare name is looked for in PATH. Any other must not depend on the worker's directory.
+            Some(path) if path.components().count() > 1 => std::path::absolute(path),
+            Some(path) => Ok(path.clone()),
+        }
+    }
+
+    fn command(&self, program: &Path, order: &LaunchOrder) -> Command {
+        let launcher = &self.launcher;
+        let mut command = match launcher.wrapper.split_first() {
+            None => Command::new(program),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
         };
-        let program = Self::program().map_err(|error| failed("the own program", error))?;
-        let shown = program.display().to_string();
-        let stdout = order.stdio.stdout.unwrap_or(self.stdout);
-        let mut command = Command::new(&program);
+        if launcher.program.is_none() {
+            command.args(&self.own_args);
+        }
         command
-            .args(&self.args)
+            .args(&launcher.args)
+            .arg(&self.sentinel)
             .stdin(ProcessStdio::piped())
-            .stdout(stdio(stdout))
+            .stdout(stdio(self.stdout(&order.stdio)))
             .stderr(stdio(order.stdio.stderr));
+        if let Some(directory) = &launcher.current_dir {
+            command.current_dir(directory);
+        }
+        if launcher.env_clear {
+            command.env_clear();
+        }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let share = (cpus / order.processes.max(1) as usize).max(1).to_string();
         for variable in THREAD_COUNTS {
-            if std::env::var_os(variable).is_none() {
+            if launcher.env_clear || std::env::var_os(variable).is_none() {
                 command.env(variable, &share);
             }
+        }
+        for (name, value) in &launcher.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         #[cfg(unix)]
         {
             use std::os::unix::process::CommandExt;
             command.process_group(0);
         }
+        command
+    }
+
+    /// A file that is not there may be one of several.
+    fn explain(&self, error: &io::Error) -> String {
+        match &self.launcher.current_dir {
+            Some(directory) if error.kind() == io::ErrorKind::NotFound && !directory.is_dir() => {
+                format!("its working directory {} is not there", directory.display())
+            }
+            _ => error.to_string(),
+        }
+    }
+}
+
+impl Launch for Processes {
+    fn stdout(&self, wanted: &Stdio) -> Output {
+        let default = match self.launcher.program {
+            None => self.own_stdout,
+            Some(_) => Output::Inherit,
+        };
+        wanted.stdout.unwrap_or(default)
+    }
+
+    fn knows_pids(&self) -> bool {
+        self.launcher.wrapper.is_empty()
+    }
+
+    fn with(&self, launcher: Launcher) -> Option<Arc<dyn Launch>> {
+        Some(Arc::new(Self {
+            launcher,
+            ..self.clone()
+        }))
+    }
+
+    fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError> {
+        let failed = |program: &str, message: String| WorkerStartError::Spawn {
+            program: program.to_owned(),
+            message,
+        };
+        let program =
+            (self.program()).map_err(|error| failed("the workers' program", error.to_string()))?;
+        let command = self.command(&program, &order);
+        let shown = command.get_program().to_string_lossy().into_owned();
         let mut config = BytesMut::new();
         codec::encode_header(&order.config, &mut config)
-            .map_err(|error| failed(&shown, io::Error::other(error)))?;
-        spawn(command, &config).map_err(|error| failed(&shown, error))
+            .map_err(|error| failed(&shown, error.to_string()))?;
+        spawn(command, &config).map_err(|error| failed(&shown, self.explain(&error)))
     }
 }
 
@@ -147,6 +237,7 @@ fn spawn(mut command: Command, config: &[u8]) -> io::Result<Launched> {
     Ok(Launched {
         stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
         stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
+        pid: process.pid(),
         process: Box::new(process),
         streams: None,
     })
@@ -177,16 +268,13 @@ fn spawn(command: Command, config: &[u8]) -> io::Result<Launched> {
         bytes.extend_from_slice(config);
         send_config(stdin, &bytes)?;
     }
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let process = OsProcess::new(child)?;
     Ok(Launched {
-        stdout: child
-            .stdout
-            .take()
-            .map(|pipe| Relay::new(pipe, io::stdout())),
-        stderr: child
-            .stderr
-            .take()
-            .map(|pipe| Relay::new(pipe, io::stderr())),
-        process: Box::new(OsProcess::new(child)?),
+        stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
+        stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
+        pid: process.pid(),
+        process: Box::new(process),
         streams: None,
     })
 }

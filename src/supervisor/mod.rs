@@ -33,5 +33,4 @@ pub(crate) use self::core::{PoolCore, SubmitTask};
 pub use actor::PoolSupervisor;
 pub(crate) use child::{Exit, WorkerProcess};
 pub(crate) use config::{Config, TaskTable};
-pub use config::{Output, Restart, Stdio, WhenFull};
-pub(crate) use launch::{Launch, LaunchOrder, Launched, OwnImage};
+pub(crate) use launch::{Launch, LaunchOrder, Launched, Processes};

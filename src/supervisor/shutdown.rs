@@ -92,7 +92,7 @@ pub(super) async fn run(
     if !drained {
         core.control.advance(PoolState::Stopping);
         core.cancel_all();
-        stuck = tokio::time::timeout(core.config.cancel_grace, idle(&core))
+        stuck = tokio::time::timeout(core.config.knobs.cancel_grace, idle(&core))
             .await
             .is_err();
         core.end(End::Asked);

@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::{
+    config::Launcher,
     error::{WorkerStartError, capture},
     ipc::Stream,
     spec::{WorkerSpec, Workers},
@@ -49,6 +50,10 @@ impl Launch for InProcess {
         false
     }
 
+    fn with(&self, _: Launcher) -> Option<Arc<dyn Launch>> {
+        None
+    }
+
     fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError> {
         // Numbers that no process has, so that nothing could ever be sent a signal by one.
         static NEXT_PID: AtomicU32 = AtomicU32::new(1 << 30);
@@ -77,13 +82,15 @@ impl Launch for InProcess {
                 },
             }
         });
+        let process = LocalWorker {
+            pid,
+            serving,
+            answering: answering.abort_handle(),
+            exited: None,
+        };
         Ok(Launched {
-            process: Box::new(LocalWorker {
-                pid,
-                serving,
-                answering: answering.abort_handle(),
-                exited: None,
-            }),
+            pid: process.pid(),
+            process: Box::new(process),
             stdout: None,
             stderr: None,
             streams: Some((data, control)),

@@ -49,6 +49,8 @@ pub(crate) struct StartConfig {
     pub(crate) grace_ms: u64,
     /// The worker leads a process group of its own and may kill it.
     pub(crate) own_group: bool,
+    /// It was started by another program, which may be the leader of that group.
+    pub(crate) wrapped: bool,
 }
 
 /// Which of a worker's two connections this is.

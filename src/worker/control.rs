@@ -49,14 +49,14 @@ pub(crate) fn run(
     board: &Arc<Board>,
     signals: &Signals,
     grace: Duration,
-    own_group: bool,
+    group: Group,
 ) {
     // Whatever ends the conversation, the host cannot reach this worker any more.
     let _ = converse(&mut lifeline, board, signals);
     board.ask(|requests| requests.orphaned = true);
     drop(lifeline);
     std::thread::sleep(grace);
-    kill(own_group);
+    group.kill();
 }
 
 fn converse(lifeline: &mut Lifeline, board: &Arc<Board>, signals: &Signals) -> io::Result<()> {
@@ -99,20 +99,39 @@ fn queue(frame: &ControlFromWorker, out: &mut BytesMut) -> io::Result<()> {
     frame_bytes(frame, &[], out).map_err(io::Error::other)
 }
 
-/// Ends this process, and with it everything that its tasks started and left in its group.
-#[cfg(unix)]
-pub(crate) fn kill(own_group: bool) {
-    use rustix::process::{Signal, getpid, kill_process, kill_process_group};
-    if own_group {
-        // That of its number: a task may have moved this process to a group of others. Succeeds by not returning.
-        let _ = kill_process_group(getpid(), Signal::KILL);
-    }
-    let _ = kill_process(getpid(), Signal::KILL);
+/// The processes that end with this one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group {
+    /// The host has made a group for this worker.
+    pub(crate) own: bool,
+    /// Its leader may be another program.
+    pub(crate) wrapped: bool,
 }
 
-#[cfg(not(unix))]
-pub(crate) fn kill(_: bool) {
-    std::process::abort();
+impl Group {
+    /// Ends this process, and with it everything that its tasks started and left in its group.
+    #[cfg(unix)]
+    pub(crate) fn kill(self) {
+        use rustix::process::{
+            Signal, getpid, kill_current_process_group, kill_process, kill_process_group,
+        };
+        if self.own {
+            // That of its number: a task may have moved this process to a group of others. Succeeds by not returning.
+            let _ = kill_process_group(getpid(), Signal::KILL);
+            if self.wrapped {
+                let _ = kill_current_process_group(Signal::KILL);
+            }
+        }
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn kill(self) {
+        // There are no groups.
+        let Self { own, wrapped } = self;
+        let _ = (own, wrapped);
+        std::process::abort();
+    }
 }
 
 /// The signals that are the host's to handle.

@@ -18,7 +18,7 @@ use crate::{
     wire::{Channel, Hello, StartConfig, codec},
     worker::{
         Program, ServeEnd,
-        control::{self, Signals},
+        control::{self, Group, Signals},
         serve,
     },
 };
@@ -117,13 +117,16 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
             return FAILED;
         }
     };
-    let own_group = config.own_group;
+    let group = Group {
+        own: config.own_group,
+        wrapped: config.wrapped,
+    };
     let grace = Duration::from_millis(config.grace_ms);
     let watched = Arc::clone(&board);
     let control = thread::Builder::new()
         .name("worker-control".to_owned())
         .stack_size(256 * 1024)
-        .spawn(move || control::run(lifeline, &watched, &signals, grace, own_group));
+        .spawn(move || control::run(lifeline, &watched, &signals, grace, group));
     if control.is_err() {
         return FAILED;
     }
@@ -144,7 +147,7 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
         // A connection that fails is a host that has gone, or has given this worker up.
         Ok(ServeEnd::Orphaned) | Err(_) => {
             // The host has gone without asking: what tasks started and left in the group goes too.
-            control::kill(own_group);
+            group.kill();
             ENDED
         }
         Ok(ServeEnd::Failed | ServeEnd::Protocol) => FAILED,

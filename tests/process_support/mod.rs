@@ -416,10 +416,21 @@ pub(crate) fn leave_a_process() -> u32 {
 }
 
 /// A log that keeps warnings and errors.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>, Level);
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self::and_down_to(Level::WARN)
+    }
+}
 
 impl Warnings {
+    /// Keeps less important lines, too.
+    pub(crate) fn and_down_to(level: Level) -> Self {
+        Self(Arc::default(), level)
+    }
+
     /// Where the lines come to be.
     pub(crate) fn lines(&self) -> Arc<Mutex<Vec<String>>> {
         Arc::clone(&self.0)
@@ -428,7 +439,7 @@ impl Warnings {
 
 impl Subscriber for Warnings {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
+        *metadata.level() <= self.1
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -6,11 +6,12 @@
 use std::{collections::VecDeque, task::Waker, time::Instant};
 
 use crate::{
+    config::WhenFull,
     error::{CodecError, Rejected},
     observe::{Counts, PoolEvent},
     sched::{Full, NewTask},
     supervisor::{
-        Config, PoolCore, WhenFull,
+        Config, PoolCore,
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
@@ -50,7 +51,7 @@ impl Refused {
                     waiting: full.waiting,
                     limit: config.queue_limit,
                     bytes: full.bytes,
-                    bytes_limit: config.queue_bytes,
+                    bytes_limit: config.knobs.queue_bytes,
                 },
             ),
             Self::Unavailable(at, reply) => (
@@ -74,7 +75,7 @@ impl PoolCore {
                 return None;
             }
         };
-        let limits = (self.config.queue_limit, self.config.queue_bytes);
+        let limits = (self.config.queue_limit, self.config.knobs.queue_bytes);
         let mut event = None;
         let verdict = {
             let mut guard = self.state.lock();
@@ -89,7 +90,7 @@ impl PoolCore {
                         bytes: full.bytes,
                     });
                 }
-                accepted = match self.config.when_full {
+                accepted = match self.config.knobs.when_full {
                     WhenFull::Wait => Self::accept(state, task.0, task.1, None),
                     WhenFull::Reject => Err(Refused::Full(full, task)),
                 };
@@ -124,7 +125,7 @@ impl PoolCore {
         waker: &Waker,
         mut accepted: impl FnMut(Option<TaskId>),
     ) {
-        let limits = (self.config.queue_limit, self.config.queue_bytes);
+        let limits = (self.config.queue_limit, self.config.knobs.queue_bytes);
         let mut after = After::default();
         let mut force = force;
         {
@@ -189,10 +190,10 @@ impl PoolCore {
         };
         let payload = task.payload.map_err(Settled::Codec)?;
         let bytes = payload.len();
-        if bytes > self.config.max_frame_bytes {
+        if bytes > self.config.knobs.max_frame_bytes {
             return Err(Settled::Rejected(Rejected::TooLarge {
                 bytes,
-                limit: self.config.max_frame_bytes,
+                limit: self.config.knobs.max_frame_bytes,
             }));
         }
         Ok(NewTask {

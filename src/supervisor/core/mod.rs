@@ -101,9 +101,9 @@ impl PoolCore {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let slots = config.processes as usize;
         Arc::new_cyclic(|core| Self {
-            results: Arc::new(ResultBudget::new(config.result_bytes, core.clone())),
+            results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
-                ledger: Ledger::new(slots, config.table.len(), config.max_attempts),
+                ledger: Ledger::new(slots, config.table.len(), config.knobs.max_attempts),
                 admission: Admission::Open,
                 counts: Counts::default(),
                 lanes: (0..slots)

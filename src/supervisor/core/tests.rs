@@ -9,10 +9,11 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    config::{Launcher, PoolConfig},
     error::{Crash, LossCause, Rejected, Started, WorkerStartError},
     sched::{RestartRules, Ticket},
     supervisor::{
-        Config, Launch, LaunchOrder, Launched, PoolCore, Stdio, SubmitTask, TaskTable, WhenFull,
+        Config, Launch, LaunchOrder, Launched, PoolCore, SubmitTask, TaskTable,
         core::{End, Event, Outgoing},
         reply::{Reply, ReplyCell, Settled},
     },
@@ -26,6 +27,10 @@ const A: Slot = Slot::new(0);
 struct Never;
 
 impl Launch for Never {
+    fn with(&self, _: Launcher) -> Option<Arc<dyn Launch>> {
+        None
+    }
+
     fn launch(&self, _: LaunchOrder) -> Result<Launched, WorkerStartError> {
         Err(WorkerStartError::Refused {
             message: "these tests need no worker".to_owned(),
@@ -38,24 +43,21 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
     let core = PoolCore::new(Config {
         table: Arc::new(TaskTable::new(vec![("task", 0)])),
         launcher: Arc::new(Never),
+        knobs: PoolConfig {
+            queue_bytes: 1000,
+            result_bytes,
+            max_frame_bytes: 1000,
+            ..PoolConfig::default()
+        },
         processes: 1,
         concurrency: 4,
         queue_limit: 100,
-        queue_bytes: 1000,
-        result_bytes,
-        when_full: WhenFull::Reject,
         rules: RestartRules {
             budget: None,
             period: Duration::ZERO,
             backoff_min: Duration::ZERO,
             backoff_max: Duration::ZERO,
         },
-        max_attempts: 3,
-        start_timeout: Duration::ZERO,
-        max_frame_bytes: 1000,
-        cancel_grace: Duration::ZERO,
-        grace: Duration::ZERO,
-        stdio: Stdio::default(),
         init_args: None,
     });
     core.up(A);

@@ -230,7 +230,7 @@ async fn run(
     let Some(launched) = &mut guard.launched else {
         return LifeEnded::Abnormally;
     };
-    let worker = WorkerInfo::new(slot, birth.generation, launched.process.pid());
+    let worker = WorkerInfo::new(slot, birth.generation, launched.pid);
     ready(birth, worker, decided.elapsed());
     let Launched {
         process,

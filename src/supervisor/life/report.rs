@@ -87,7 +87,7 @@ pub(super) fn crash(
     Arc::new(Crash {
         slot: birth.slot,
         generation: birth.generation,
-        pid: launched.map(|launched| launched.process.pid()),
+        pid: launched.map(|launched| launched.pid),
         code: exit.and_then(|exit| exit.code),
         signal: exit.and_then(|exit| exit.signal),
         cause,

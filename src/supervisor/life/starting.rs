@@ -24,11 +24,11 @@ pub(super) async fn start(
     guard: &mut Guard,
     stage: &mut &'static str,
 ) -> Result<(handshake::Greeted, Stream), Option<WorkerStartError>> {
-    let limit = birth.core.config.start_timeout;
+    let limit = birth.core.config.knobs.start_timeout;
     let (endpoint, token, mut launched) = launch(birth)?;
     guard.endpoint = endpoint;
     let streams = launched.streams.take();
-    let pid = launched.process.pid();
+    let pid = launched.pid;
     let launched = guard.launched.insert(launched);
     let worker = WorkerInfo::new(birth.slot, birth.generation, pid);
     birth
@@ -40,11 +40,12 @@ pub(super) async fn start(
         .control
         .emit(PoolEvent::WorkerStarting { worker });
     let core = &*birth.core;
+    let expected = core.config.launcher.knows_pids().then_some(pid);
     let shake = async {
         let Connections { data, control } = match (streams, &guard.endpoint) {
             (Some((data, control)), _) => Connections { data, control },
             (None, Some(endpoint)) => {
-                handshake::connect(core, endpoint, token, PeerExpectation { pid }).await?
+                handshake::connect(core, endpoint, token, PeerExpectation { pid: expected }).await?
             }
             (None, None) => {
                 return Err(WorkerStartError::Refused {
@@ -55,7 +56,7 @@ pub(super) async fn start(
         // The socket goes with it: nobody can connect any more.
         guard.endpoint = None;
         *stage = "handshake";
-        let greeted = handshake::greet(core, data, pid, stage).await?;
+        let greeted = handshake::greet(core, data, expected, stage).await?;
         Ok((greeted, control))
     };
     let exited = poll_fn(|cx| {
@@ -75,7 +76,15 @@ pub(super) async fn start(
         () = tokio::time::sleep(limit) => Err(None),
     };
     match shaken {
-        Ok(shaken) => shaken.map_err(Some),
+        Ok(Ok((greeted, control))) => {
+            launched.pid = greeted.pid;
+            birth
+                .core
+                .control
+                .slot(birth.slot, |record| record.pid = Some(greeted.pid));
+            Ok((greeted, control))
+        }
+        Ok(Err(error)) => Err(Some(error)),
         Err(Some(exit)) => Err(Some(WorkerStartError::ExitedEarly {
             status: exit.to_string(),
             stderr_tail: String::new(),
@@ -112,15 +121,16 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), Option<W
             }),
         slot: slot.index(),
         generation: birth.generation,
-        grace_ms: handshake::millis(core.config.grace),
+        grace_ms: handshake::millis(core.config.knobs.grace),
         own_group: cfg!(unix),
+        wrapped: !core.config.launcher.knows_pids(),
     };
     let launched = core
         .config
         .launcher
         .launch(LaunchOrder {
             config,
-            stdio: core.config.stdio,
+            stdio: core.config.knobs.stdio,
             processes: core.config.processes,
         })
         .map_err(Some)?;

@@ -95,7 +95,7 @@ impl Running<'_> {
                         self.why = Some(Why::Asked);
                         self.close();
                         self.say(&ControlToWorker::Exit);
-                        self.kill_at = Some(Instant::now() + self.session.core.config.grace);
+                        self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
                     }
                     if terminate {
                         self.session.process.terminate();
@@ -165,14 +165,14 @@ impl Running<'_> {
             drop(expired);
             self.why = Some(Why::Stuck(format!(
                 "a cancelled task had not ended {:?} later",
-                self.session.core.config.cancel_grace
+                self.session.core.config.knobs.cancel_grace
             )));
             self.session.core.control.killed_one();
             self.close();
             // If the loop is free the shutdown hook runs; if not, nothing but SIGKILL works.
             self.say(&ControlToWorker::Exit);
             self.session.process.terminate();
-            self.kill_at = Some(Instant::now() + self.session.core.config.grace);
+            self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
         }
     }
 

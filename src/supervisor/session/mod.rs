@@ -97,12 +97,12 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
     let core = session.core;
     let mut running = Running {
         writer: FrameWriter::new(),
-        assembly: Assembly::new(core.config.max_frame_bytes),
+        assembly: Assembly::new(core.config.knobs.max_frame_bytes),
         control_reader: FrameReader::new(),
         control_out: BytesMut::new(),
         outgoing: Outgoing::default(),
         events: Vec::new(),
-        ladder: Ladder::new(core.config.cancel_grace),
+        ladder: Ladder::new(core.config.knobs.cancel_grace),
         allowance: Allowance::new(core.config.table.len()),
         held: None,
         partial: None,

@@ -247,6 +247,7 @@ fn start_configurations() {
         generation: 300,
         grace_ms: 3000,
         own_group: true,
+        wrapped: true,
     };
     let places: [(Place, &[u8]); 2] = [
         (Place::Path(vec![b'/', 0xff]), b"\x00\x02/\xff"),
@@ -258,7 +259,7 @@ fn start_configurations() {
     };
     complete(&places, number, 2);
     for (place, bytes) in places {
-        let rest = [3, 172, 2, 184, 23, 1];
+        let rest = [3, 172, 2, 184, 23, 1, 1];
         golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
     }
 }

@@ -1,0 +1,140 @@
+//! What a pool may be told.
+//!
+//! Belongs here: every knob with its unit and default, and its form in files and in the environment. Does not belong here:
+//! what a knob may be, which is looked at when a pool starts; what it brings about.
+//! Invariant: plain values; what is written is read back as the same.
+
+mod env;
+mod launcher;
+mod restart;
+mod stdio;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use launcher::Launcher;
+pub use restart::Restart;
+pub use stdio::{Output, Stdio};
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use text::{Auto, Bytes, Count, Form as _, Span};
+
+const MIB: usize = 1024 * 1024;
+
+/// What a submit meets when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It settles as [`Rejected::QueueFull`](crate::Rejected::QueueFull): the default.
+    #[default]
+    Reject,
+    /// It waits in the pool beyond the limit. A caller that awaits each submit is held back by this;
+    /// one that does not is not held back at all.
+    Wait,
+}
+
+/// The knobs of a pool as a value: for a file, for the environment, and in [`Status::config`](crate::Status::config)
+/// with what was made of the automatic ones.
+///
+/// With serde, durations are texts such as `"5s"` or `"1m 30s"`, bytes are texts such as `"64MiB"` or numbers, and what
+/// depends on the machine or on another knob is `"auto"`. What is left out has its default; what is unknown is refused.
+///
+/// # Examples
+///
+/// ```
+/// use actix_multiprocess::PoolConfig;
+///
+/// let config: PoolConfig = serde_json::from_str(r#"{ "processes": 4, "grace": "5s", "queue_bytes": "64MiB" }"#)?;
+/// assert_eq!(config.processes, Some(4));
+/// assert_eq!(config.concurrency, PoolConfig::default().concurrency);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// In a configuration file:
+///
+/// ```toml
+/// [pool]
+/// processes = "auto"
+/// concurrency = 16
+/// queue_bytes = "256MiB"
+/// when_full = "reject"
+/// grace = "3s"
+/// restart = { budget = 5, period = "10s", backoff_min = "100ms", backoff_max = "30s" }
+/// stdio = { stdout = "inherit", stderr = "relay" }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// How many worker processes there are. Automatic: the CPUs this process may use.
+    #[serde(with = "Auto::<Count<usize>>")]
+    pub processes: Option<usize>,
+    /// How many tasks one worker runs at once. Default: 16.
+    #[serde(with = "Count::<usize>")]
+    pub concurrency: usize,
+    /// How many tasks may wait for a worker. Automatic: 1024 for each process.
+    #[serde(with = "Auto::<Count<usize>>")]
+    pub queue_limit: Option<usize>,
+    /// How many encoded bytes all unsettled tasks may have together. Default: 256 MiB.
+    #[serde(with = "Bytes")]
+    pub queue_bytes: usize,
+    /// How many bytes of results may be settled and not taken. Default: 256 MiB.
+    #[serde(with = "Bytes")]
+    pub result_bytes: usize,
+    /// What a submit meets when the queue is full. Default: `"reject"`.
+    pub when_full: WhenFull,
+    /// How lost workers are replaced.
+    pub restart: Restart,
+    /// How often an idempotent task may start whose workers are lost. Default: 3.
+    #[serde(with = "Count::<u32>")]
+    pub max_attempts: u32,
+    /// How long a worker may take from its start until it is ready. Default: 30 s.
+    #[serde(with = "Span")]
+    pub start_timeout: Duration,
+    /// How large one encoded input or result may be. Default: 64 MiB.
+    #[serde(with = "Bytes")]
+    pub max_frame_bytes: usize,
+    /// How long a cancelled task may take to end before its caller is told so. Default: 1 s.
+    #[serde(with = "Span")]
+    pub cancel_grace: Duration,
+    /// The time between asking a worker to end and killing it. Default: 3 s.
+    #[serde(with = "Span")]
+    pub grace: Duration,
+    /// Where the output streams of workers go.
+    pub stdio: Stdio,
+    /// The directory below which a private directory for sockets is made. Automatic: see
+    /// [`PoolBuilder::socket_dir`](crate::PoolBuilder::socket_dir).
+    #[serde(with = "Auto::<text::Path>")]
+    pub socket_dir: Option<PathBuf>,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            processes: None,
+            concurrency: 16,
+            queue_limit: None,
+            queue_bytes: 256 * MIB,
+            result_bytes: 256 * MIB,
+            when_full: WhenFull::default(),
+            restart: Restart::default(),
+            max_attempts: 3,
+            start_timeout: Duration::from_secs(30),
+            max_frame_bytes: 64 * MIB,
+            cancel_grace: Duration::from_secs(1),
+            grace: Duration::from_secs(3),
+            stdio: Stdio::default(),
+            socket_dir: None,
+        }
+    }
+}
+
+/// In one line, as JSON.
+impl fmt::Display for PoolConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}

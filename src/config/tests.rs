@@ -1,0 +1,189 @@
+//! What is written is read back, and what is wrong is named.
+
+use std::{ffi::OsString, time::Duration};
+
+use crate::{
+    config::{Output, PoolConfig, Restart, Stdio, WhenFull},
+    error::ConfigError,
+};
+
+fn from_env(variables: &[(&str, &str)]) -> Result<PoolConfig, ConfigError> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    PoolConfig::from_variables("POOL", variables)
+}
+
+/// One with nothing at its default.
+fn unusual() -> PoolConfig {
+    PoolConfig {
+        processes: Some(3),
+        concurrency: 1,
+        queue_limit: Some(7),
+        queue_bytes: 3 << 30,
+        result_bytes: 1000,
+        when_full: WhenFull::Wait,
+        restart: Restart::default()
+            .budget(None)
+            .period(Duration::from_secs(90))
+            .backoff(Duration::from_micros(1), Duration::from_nanos(1_000_001)),
+        max_attempts: 1,
+        start_timeout: Duration::from_secs(61),
+        max_frame_bytes: 5 << 10,
+        cancel_grace: Duration::ZERO,
+        grace: Duration::from_millis(1500),
+        stdio: Stdio::default()
+            .stdout(Output::Null)
+            .stderr(Output::Inherit),
+        socket_dir: Some("/run/thumbs".into()),
+    }
+}
+
+#[test]
+fn the_default_is_written_as_people_read_it() {
+    let text = PoolConfig::default().to_string();
+    let expected = concat!(
+        r#"{"processes":"auto","concurrency":16,"queue_limit":"auto","queue_bytes":"256MiB","result_bytes":"256MiB","#,
+        r#""when_full":"reject","#,
+        r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
+        r#""max_attempts":3,"start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
+        r#""stdio":{"stdout":"auto","stderr":"relay"},"socket_dir":"auto"}"#,
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn what_is_written_is_read_back_as_the_same() {
+    for config in [PoolConfig::default(), unusual()] {
+        let text = config.to_string();
+        let back: PoolConfig = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, config, "{text}");
+    }
+    assert_eq!(
+        serde_json::from_str::<PoolConfig>("{}").unwrap(),
+        PoolConfig::default()
+    );
+}
+
+#[test]
+fn every_knob_can_come_from_the_environment() {
+    let config = from_env(&[
+        ("POOL_PROCESSES", "3"),
+        ("POOL_CONCURRENCY", " 1 "),
+        ("POOL_QUEUE_LIMIT", "7"),
+        ("POOL_QUEUE_BYTES", "3GiB"),
+        ("POOL_RESULT_BYTES", "1000"),
+        ("POOL_WHEN_FULL", "wait"),
+        ("POOL_RESTART_BUDGET", "unlimited"),
+        ("POOL_RESTART_PERIOD", "1m 30s"),
+        ("POOL_RESTART_BACKOFF_MIN", "1us"),
+        ("POOL_RESTART_BACKOFF_MAX", "1000001ns"),
+        ("POOL_MAX_ATTEMPTS", "1"),
+        ("POOL_START_TIMEOUT", "61s"),
+        ("POOL_MAX_FRAME_BYTES", "5KiB"),
+        ("POOL_CANCEL_GRACE", "0s"),
+        ("POOL_GRACE", "1500ms"),
+        ("POOL_STDIO_STDOUT", "null"),
+        ("POOL_STDIO_STDERR", "inherit"),
+        ("POOL_SOCKET_DIR", "/run/thumbs"),
+        // Other programs' own.
+        ("POOLS", "5"),
+        ("SPOOL_DIR", "/var"),
+    ]);
+    assert_eq!(config, Ok(unusual()));
+}
+
+#[test]
+fn what_the_environment_leaves_open_has_its_default() {
+    let config = from_env(&[
+        ("POOL_PROCESSES", "auto"),
+        ("POOL_GRACE", ""),
+        ("POOL_RESTART_BUDGET", "auto"),
+        ("PATH", "/bin"),
+    ]);
+    assert_eq!(config, Ok(PoolConfig::default()));
+}
+
+#[test]
+fn a_bad_variable_is_named_with_what_is_wrong() {
+    let cases = [
+        (
+            ("POOL_GRACE", "5"),
+            r#"the environment variable `POOL_GRACE`: "5" is not a duration such as "5s": "#,
+        ),
+        (
+            ("POOL_QUEUE_BYTES", "64 parsecs"),
+            r#"the environment variable `POOL_QUEUE_BYTES`: "64 parsecs" is not a number of bytes such as "64MiB": "#,
+        ),
+        (
+            ("POOL_PROCESSES", "many"),
+            r#"the environment variable `POOL_PROCESSES`: "many" is not a number: invalid digit found in string; or write "auto""#,
+        ),
+        (
+            ("POOL_PROCESSES", "-1"),
+            r#"the environment variable `POOL_PROCESSES`: "-1" is not a number: invalid digit found in string; or write "auto""#,
+        ),
+        (
+            ("POOL_MAX_ATTEMPTS", "4294967296"),
+            r#"the environment variable `POOL_MAX_ATTEMPTS`: "4294967296" is not a number: it is too large"#,
+        ),
+        (
+            ("POOL_WHEN_FULL", "panic"),
+            "the environment variable `POOL_WHEN_FULL`: unknown variant `panic`, expected `reject` or `wait`",
+        ),
+        (
+            ("POOL_STDIO_STDOUT", "tee"),
+            r#"the environment variable `POOL_STDIO_STDOUT`: "tee" is not an output: unknown variant `tee`, expected one of `inherit`, `null`, `relay`; or write "auto""#,
+        ),
+        (
+            ("POOL_CONCURENCY", "1"),
+            "the environment variable `POOL_CONCURENCY`: unknown field `concurency`, expected one of `processes`, ",
+        ),
+        (
+            ("POOL_RESTART_BUGDET", "1"),
+            "the environment variable `POOL_RESTART_BUGDET`: unknown field `bugdet`, expected one of `budget`, ",
+        ),
+        (
+            ("POOL_RESTART", "1"),
+            "the environment variable `POOL_RESTART`: invalid type: string \"1\", expected struct Restart",
+        ),
+    ];
+    for (variable, expected) in cases {
+        let error = from_env(&[("POOL_CONCURRENCY", "2"), variable]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_value_in_a_file_is_refused_with_what_would_be_right() {
+    for (text, expected) in [
+        (
+            r#"{ "grace": 5 }"#,
+            r#"invalid value: integer `5`, expected a duration such as "5s""#,
+        ),
+        (
+            r#"{ "processes": -1 }"#,
+            "invalid value: integer `-1`, expected a number",
+        ),
+        (
+            r#"{ "procesess": 1 }"#,
+            "unknown field `procesess`, expected one of ",
+        ),
+    ] {
+        let error = serde_json::from_str::<PoolConfig>(text).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let variables = [(OsString::from("POOL_GRACE"), OsString::from_vec(vec![0xff]))];
+    let error = PoolConfig::from_variables("POOL", variables).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the environment variable `POOL_GRACE`: it is no UTF-8"
+    );
+}

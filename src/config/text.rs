@@ -1,0 +1,225 @@
+//! Knobs as people write them.
+//!
+//! Belongs here: one way to write and to read each kind of value. Does not belong here: which knob has which.
+//! Invariants: a number may also come as a text, because in the environment everything is one; a duration needs a unit.
+
+use std::{fmt, marker::PhantomData, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, IntoDeserializer, Unexpected, Visitor, value},
+};
+
+use crate::config::Output;
+
+const AUTO: &str = "auto";
+const UNLIMITED: &str = "unlimited";
+
+/// A form of a value, for `#[serde(with = "..")]`.
+pub(super) trait Form: Sized {
+    type Value;
+
+    const EXPECTED: &'static str;
+
+    fn from_text(text: &str) -> Result<Self::Value, String>;
+
+    fn from_number(_: u64) -> Option<Self::Value> {
+        None
+    }
+
+    fn serialize<S: Serializer>(value: &Self::Value, to: S) -> Result<S::Ok, S::Error>;
+
+    fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_any(Reader::<Self>(PhantomData))
+    }
+}
+
+struct Reader<F>(PhantomData<F>);
+
+impl<F: Form> Visitor<'_> for Reader<F> {
+    type Value = F::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(F::EXPECTED)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<F::Value, E> {
+        F::from_number(number).ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<F::Value, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<F::Value, E> {
+        F::from_text(text.trim())
+            .map_err(|why| E::custom(format_args!("{text:?} is not {}: {why}", F::EXPECTED)))
+    }
+}
+
+/// A number.
+pub(super) struct Count<N>(PhantomData<N>);
+
+impl<N: TryFrom<u64> + Serialize> Form for Count<N> {
+    type Value = N;
+
+    const EXPECTED: &'static str = "a number";
+
+    fn from_text(text: &str) -> Result<N, String> {
+        let number: u64 = text
+            .parse()
+            .map_err(|error: std::num::ParseIntError| error.to_string())?;
+        Self::from_number(number).ok_or_else(|| "it is too large".to_owned())
+    }
+
+    fn from_number(number: u64) -> Option<N> {
+        N::try_from(number).ok()
+    }
+
+    fn serialize<S: Serializer>(value: &N, to: S) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
+    }
+}
+
+/// Bytes, a number or with a unit.
+pub(super) struct Bytes;
+
+impl Form for Bytes {
+    type Value = usize;
+
+    const EXPECTED: &'static str = "a number of bytes such as \"64MiB\"";
+
+    fn from_text(text: &str) -> Result<usize, String> {
+        let bytes: ByteSize = text.parse()?;
+        Self::from_number(bytes.as_u64()).ok_or_else(|| "it is too large".to_owned())
+    }
+
+    fn from_number(number: u64) -> Option<usize> {
+        usize::try_from(number).ok()
+    }
+
+    /// In the largest unit that keeps it exact.
+    fn serialize<S: Serializer>(bytes: &usize, to: S) -> Result<S::Ok, S::Error> {
+        for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+            if *bytes != 0 && bytes.trailing_zeros() >= shift {
+                return to.collect_str(&format_args!("{}{unit}", bytes >> shift));
+            }
+        }
+        bytes.serialize(to)
+    }
+}
+
+/// A duration with its unit.
+pub(super) struct Span;
+
+impl Form for Span {
+    type Value = Duration;
+
+    const EXPECTED: &'static str = "a duration such as \"5s\"";
+
+    fn from_text(text: &str) -> Result<Duration, String> {
+        humantime::parse_duration(text).map_err(|error| error.to_string())
+    }
+
+    fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*span))
+    }
+}
+
+/// A path.
+pub(super) struct Path;
+
+impl Form for Path {
+    type Value = PathBuf;
+
+    const EXPECTED: &'static str = "a path";
+
+    fn from_text(text: &str) -> Result<PathBuf, String> {
+        Ok(text.into())
+    }
+
+    fn serialize<S: Serializer>(path: &PathBuf, to: S) -> Result<S::Ok, S::Error> {
+        path.serialize(to)
+    }
+}
+
+/// Where a stream goes.
+pub(super) struct Stream;
+
+impl Form for Stream {
+    type Value = Output;
+
+    const EXPECTED: &'static str = "an output";
+
+    fn from_text(text: &str) -> Result<Output, String> {
+        let text: value::StrDeserializer<'_, value::Error> = text.into_deserializer();
+        Output::deserialize(text).map_err(|error| error.to_string())
+    }
+
+    fn serialize<S: Serializer>(output: &Output, to: S) -> Result<S::Ok, S::Error> {
+        output.serialize(to)
+    }
+}
+
+/// A value, or `None` by a word of its own.
+fn or_word<F: Form>(text: &str, word: &str) -> Result<Option<F::Value>, String> {
+    if text == word {
+        return Ok(None);
+    }
+    match F::from_text(text) {
+        Ok(value) => Ok(Some(value)),
+        Err(why) => Err(format!("{why}; or write \"{word}\"")),
+    }
+}
+
+/// What the crate finds out itself unless told.
+pub(super) struct Auto<F>(PhantomData<F>);
+
+impl<F: Form> Form for Auto<F> {
+    type Value = Option<F::Value>;
+
+    const EXPECTED: &'static str = F::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Option<F::Value>, String> {
+        or_word::<F>(text, AUTO)
+    }
+
+    fn from_number(number: u64) -> Option<Option<F::Value>> {
+        F::from_number(number).map(Some)
+    }
+
+    fn serialize<S: Serializer>(value: &Option<F::Value>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => F::serialize(value, to),
+            None => to.serialize_str(AUTO),
+        }
+    }
+}
+
+/// A limit that there may be none of.
+pub(super) struct Limit<F>(PhantomData<F>);
+
+impl<F: Form> Form for Limit<F> {
+    type Value = Option<F::Value>;
+
+    const EXPECTED: &'static str = F::EXPECTED;
+
+    fn from_text(text: &str) -> Result<Option<F::Value>, String> {
+        or_word::<F>(text, UNLIMITED)
+    }
+
+    fn from_number(number: u64) -> Option<Option<F::Value>> {
+        F::from_number(number).map(Some)
+    }
+
+    fn serialize<S: Serializer>(value: &Option<F::Value>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => F::serialize(value, to),
+            None => to.serialize_str(UNLIMITED),
+        }
+    }
+}
