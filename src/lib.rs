@@ -38,10 +38,11 @@
 //! |---|---|
 //! | what a task is and may ask | [`Task`], [`TaskContext`] |
 //! | state and hooks of a worker | [`WorkerSpec`] |
-//! | every setting with its default | [`PoolBuilder`], [`Restart`], [`Stdio`] |
+//! | every setting with its default | [`PoolBuilder`], [`PoolConfig`], [`Restart`], [`Stdio`], [`Launcher`] |
 //! | one task | [`Pool::submit`], [`Submit`] for options, [`TaskHandle`] |
 //! | many | [`Pool::map`], [`Pool::map_stream`], [`Map`] |
 //! | the actix way | [`Pool::addr`] with [`Submit`], [`Cancel`], [`GetStatus`], [`Drain`], [`Stop`], [`Subscribe`] |
+//! | an operator's hand | [`Pool::pause`], [`Pool::resume`], [`Pool::kill`] |
 //! | the end | [`Pool::drain`], [`Pool::stop`], or dropping every handle |
 //! | what happens meanwhile | [`Pool::status`], [`PoolEvent`], and each event as a `tracing` line |
 //! | large buffers, types that need JSON | [`Blob`], [`Json`] |
@@ -121,8 +122,8 @@ pub use observe::{
     CloseReason, Counts, DrainReport, PoolEvent, PoolState, SlotState, SlotStatus, Status,
 };
 pub use pool::{
-    Cancel, Drain, GetStatus, HasInitArgs, Iter, Map, MapAll, MapError, Pool, PoolBuilder, Stop,
-    Submit, Subscribe, TaskHandle, Unordered,
+    Cancel, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,
+    PoolBuilder, Resume, Stop, Submit, Subscribe, TaskHandle, Unordered,
 };
 pub use spec::{InitSpecs, WorkerSpec, Workers};
 pub use supervisor::PoolSupervisor;

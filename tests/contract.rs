@@ -15,11 +15,11 @@ use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
     CrashReport, Drain, DrainReport, Failure, FailureInfo, FromState, GetStatus, HasInitArgs,
-    InitSpecs, Iter, Json, Launcher, LossCause, Map, MapAll, MapError, NoError, Output, Pool,
-    PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Rejected, RemoteError, Restart,
-    Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
-    TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec,
-    WorkerStartError, Workers,
+    InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError, Output,
+    Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Rejected,
+    RemoteError, Restart, Resume, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio,
+    Stop, Submit, Subscribe, Task, TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull,
+    WorkerInfo, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -271,7 +271,10 @@ async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {
         .map_stream(futures_util::stream::iter([Plain(1)]))
         .await?;
 
+    pool.pause();
+    pool.resume();
     let status: Status = pool.status().await;
+    let _: bool = pool.kill(status.slots[0].slot).await;
     every_number(status);
     every_report(pool.drain(Duration::from_secs(1)).await);
     every_report(pool.stop().await);
@@ -283,6 +286,7 @@ fn yields<I>(_: &impl Stream<Item = I>) {}
 fn every_number(status: Status) {
     let Status {
         state,
+        paused,
         queued,
         in_flight,
         bytes,
@@ -291,6 +295,7 @@ fn every_number(status: Status) {
         slots,
         ..
     } = status;
+    let _: bool = paused;
     let _: usize = queued + in_flight + bytes + result_bytes;
     match state {
         PoolState::Starting
@@ -388,6 +393,7 @@ impl Handler<PoolEvent> for Watcher {
             }
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
+            PoolEvent::Paused | PoolEvent::Resumed => {}
             PoolEvent::QueueFull { waiting, bytes } => {
                 let _: usize = waiting + bytes;
             }
@@ -418,6 +424,8 @@ async fn the_actix_way(pool: Pool, watcher: Addr<Watcher>) -> Result<(), Box<dyn
             grace: Duration::from_secs(1),
         })
         .await?;
+    let () = addr.send(Pause).await?;
+    let () = addr.send(Resume).await?;
     let _: DrainReport = addr.send(Stop).await?;
     Ok(())
 }
@@ -458,6 +466,7 @@ fn every_crash_report(report: &CrashReport) {
         LossCause::Exited
         | LossCause::Signal
         | LossCause::Killed
+        | LossCause::Operator
         | LossCause::Init
         | LossCause::Protocol
         | LossCause::PoolGone => {}
@@ -663,6 +672,9 @@ fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_message::<GetStatus>();
     is_message::<Drain>();
     is_message::<Stop>();
+    is_message::<Pause>();
+    is_message::<Resume>();
+    is_message::<Kill>();
     is_message::<Subscribe>();
     is_message::<PoolEvent>();
     is_clone::<PoolEvent>();

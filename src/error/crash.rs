@@ -34,6 +34,8 @@ pub enum LossCause {
     Signal,
     /// The pool killed it, for a task that held its loop and had to end.
     Killed,
+    /// Somebody had it killed, with [`Kill`](crate::Kill).
+    Operator,
     /// It failed before it was ready: spawn, connection, handshake or state initializer.
     Init,
     /// It broke the protocol and was killed.
@@ -202,6 +204,7 @@ impl CrashReport {
                 });
             }
             LossCause::Killed => "killed by the pool",
+            LossCause::Operator => "killed on request",
             LossCause::Init => "failed before it was ready",
             LossCause::Protocol => "broke the protocol and was killed",
             LossCause::PoolGone => "the System or arbiter of its pool ended",

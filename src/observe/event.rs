@@ -67,6 +67,10 @@ pub enum PoolEvent {
         /// Bytes of all unsettled tasks.
         bytes: usize,
     },
+    /// Nothing is sent to workers from now on: see [`Pause`](crate::Pause).
+    Paused,
+    /// Tasks are sent to workers again.
+    Resumed,
     /// A connection to a worker's socket was refused: wrong or used token, or a stranger.
     IntruderRefused {
         /// What was wrong with it.
@@ -125,6 +129,8 @@ impl PoolEvent {
             }
             Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
             Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
+            Self::Paused => tracing::info!("pool paused"),
+            Self::Resumed => tracing::info!("pool resumed"),
             Self::IntruderRefused { reason } => tracing::warn!(reason, "intruder refused"),
             Self::Closed { reason } => tracing::info!(reason = ?reason, "pool closed"),
         }

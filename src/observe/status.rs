@@ -118,6 +118,8 @@ impl Counts {
 pub struct Status {
     /// What the pool is doing.
     pub state: PoolState,
+    /// Whether nothing is sent to workers: see [`Pause`](crate::Pause).
+    pub paused: bool,
     /// Tasks waiting for a worker.
     pub queued: usize,
     /// Tasks with a worker that somebody may still wait for.

@@ -11,7 +11,7 @@ use crate::{
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, respond::Deferred},
     supervisor::PoolSupervisor,
-    task::{FaultPoint, Task, TaskId},
+    task::{FaultPoint, Slot, Task, TaskId},
 };
 
 /// Ends a task, as [`Pool::cancel`](crate::Pool::cancel) does.
@@ -36,6 +36,26 @@ pub struct Drain {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "DrainReport")]
 pub struct Stop;
+
+/// Sends no more tasks to workers, until [`Resume`]. Those with workers go on; those that are submitted wait, as far as the
+/// queue has room. A drain or stop lifts it.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Pause;
+
+/// Sends tasks to workers again.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Resume;
+
+/// Ends the worker of a slot whatever it does: SIGTERM, and SIGKILL after the pool's `grace`, to its process group.
+///
+/// Answers whether there was one. What it had finished counts; of the rest, idempotent tasks run again, no attempt spent,
+/// and the others settle as [`WorkerLost`](crate::TaskError::WorkerLost) with
+/// [`LossCause::Operator`](crate::LossCause::Operator). Another worker takes its place at once.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "bool")]
+pub struct Kill(pub Slot);
 
 /// Sends every [`PoolEvent`] from now on to an actor, until that actor ends.
 #[derive(Debug, Clone, Message)]
@@ -87,6 +107,32 @@ impl Handler<GetStatus> for PoolSupervisor {
 
     fn handle(&mut self, _: GetStatus, _: &mut Context<Self>) -> Self::Result {
         MessageResult(self.core.status())
+    }
+}
+
+impl Handler<Pause> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Pause, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.core.pause(true));
+    }
+}
+
+impl Handler<Resume> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Resume, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.core.pause(false));
+    }
+}
+
+impl Handler<Kill> for PoolSupervisor {
+    type Result = bool;
+
+    fn handle(&mut self, Kill(slot): Kill, ctx: &mut Context<Self>) -> bool {
+        let mut killed = false;
+        self.guarded(ctx, |this, _| killed = this.kill(slot));
+        killed
     }
 }
 

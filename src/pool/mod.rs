@@ -23,14 +23,14 @@ pub use builder::{HasInitArgs, PoolBuilder};
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
 use messages::End;
-pub use messages::{Cancel, Drain, GetStatus, Stop, Subscribe};
+pub use messages::{Cancel, Drain, GetStatus, Kill, Pause, Resume, Stop, Subscribe};
 pub use submit::Submit;
 
 use crate::{
     observe::{CloseReason, DrainReport, Status},
     spec::Workers,
     supervisor::{PoolCore, PoolSupervisor},
-    task::{Task, TaskId},
+    task::{Slot, Task, TaskId},
 };
 
 /// A handle to a pool of worker processes. Cheap to clone, and usable from any thread.
@@ -126,6 +126,27 @@ impl Pool {
         self.core.cancel(id, false);
     }
 
+    /// Sends no more tasks to workers until [`resume`](Self::resume). Those with workers go on; those that are submitted
+    /// wait, as far as the queue has room. A drain or stop lifts it.
+    pub fn pause(&self) {
+        self.core.pause(true);
+    }
+
+    /// Sends tasks to workers again after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.core.pause(false);
+    }
+
+    /// Ends the worker of a slot whatever it does, as [`Kill`] describes. Returns whether there was one.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before it was polled does nothing; later the worker ends all the same.
+    pub async fn kill(&self, slot: Slot) -> bool {
+        // The pool has ended, and with it all workers.
+        self.addr.send(Kill(slot)).await.unwrap_or(false)
+    }
+
     /// Returns what the pool is doing right now.
     ///
     /// # Cancel safety
@@ -184,6 +205,7 @@ impl PoolCore {
         let slots = self.control.slots();
         Status {
             state: self.control.phase(),
+            paused: numbers.paused,
             queued: numbers.queued,
             in_flight: numbers.in_flight,
             bytes: numbers.bytes,

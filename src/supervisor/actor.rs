@@ -30,7 +30,8 @@ use crate::{
         config::DEFAULT_DRAIN,
         core::End,
         life::LifeEnded,
-        proxy::{LaunchWorker, ProcessProxy, Unpark, WorkerEnded},
+        proxy::{LaunchWorker, ProcessProxy, Tell, Unpark, WorkerEnded},
+        session::Command,
         shutdown::{self, Before, Shutdown},
     },
     task::Slot,
@@ -45,8 +46,9 @@ const MAILBOX: usize = 1024;
 /// Owns a pool of worker processes: starts, restarts and ends them, and answers messages.
 ///
 /// It is an ordinary actor. Its address is [`Pool::addr`](crate::Pool::addr); the messages it takes are
-/// [`Submit`](crate::Submit), [`Cancel`](crate::Cancel), [`GetStatus`](crate::GetStatus), [`Drain`](crate::Drain),
-/// [`Stop`](crate::Stop) and [`Subscribe`](crate::Subscribe).
+/// [`Submit`](crate::Submit), [`Cancel`](crate::Cancel), [`GetStatus`](crate::GetStatus), [`Pause`](crate::Pause),
+/// [`Resume`](crate::Resume), [`Kill`](crate::Kill), [`Drain`](crate::Drain), [`Stop`](crate::Stop) and
+/// [`Subscribe`](crate::Subscribe).
 #[derive(Debug)]
 pub struct PoolSupervisor {
     pub(crate) core: Arc<PoolCore>,
@@ -121,6 +123,20 @@ impl PoolSupervisor {
         if let Some(proxy) = self.proxies.get(slot.index() as usize) {
             proxy.do_send(LaunchWorker { generation, delay });
         }
+    }
+
+    /// Ends the worker of a slot. Returns whether there was one.
+    pub(crate) fn kill(&self, slot: Slot) -> bool {
+        let has_worker = self
+            .core
+            .control
+            .slot(slot, |record| record.pid.is_some())
+            .unwrap_or(false);
+        match self.proxies.get(slot.index() as usize) {
+            Some(proxy) if has_worker => proxy.do_send(Tell(Command::Kill)),
+            _ => return false,
+        }
+        true
     }
 
     /// Begins to end, or hurries what has begun. The report comes through the receiver.

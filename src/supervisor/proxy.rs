@@ -146,6 +146,8 @@ impl ProcessProxy {
         self.over |= matches!(command, Command::End { .. });
         match &self.life {
             Some(life) if life.send(command).is_ok() => {}
+            // Its end has reported itself.
+            _ if command == Command::Kill => {}
             _ => self.report(0, LifeEnded::Asked),
         }
     }

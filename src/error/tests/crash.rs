@@ -82,6 +82,12 @@ fn each_cause_has_its_words() {
         "killed by the pool (SIGKILL)",
     );
     check_cause(
+        LossCause::Operator,
+        Some(0),
+        None,
+        "killed on request (code 0)",
+    );
+    check_cause(
         LossCause::Init,
         Some(1),
         None,

@@ -33,6 +33,26 @@ impl<P, R> Ledger<P, R> {
         }
     }
 
+    /// A worker that ends has dropped a task for that. Unless somebody else wanted its end too, what follows is decided when
+    /// the worker has gone.
+    pub(crate) fn dropped(
+        &mut self,
+        slot: Slot,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Option<R>, Violation> {
+        self.expects(slot, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, slot, ticket)?;
+        if !flight.cancelling && !flight.abandoned {
+            flight.started |= started;
+            return Ok(None);
+        }
+        match self.finished(slot, ticket)? {
+            Finished::Settle(reply) => Ok(Some(reply)),
+            Finished::Abandoned => Ok(None),
+        }
+    }
+
     /// A worker does not have a task any more: its credit comes back.
     fn landed(&mut self, slot: Slot, ticket: Ticket) -> Result<Flight, Violation> {
         let place = self

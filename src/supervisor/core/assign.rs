@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use crate::{
+    observe::PoolEvent,
     supervisor::{
         PoolCore,
-        core::{After, State},
+        core::{Admission, After, State},
     },
     task::TaskId,
 };
@@ -16,6 +17,9 @@ use crate::{
 impl PoolCore {
     /// Gives waiting tasks to workers with credit, and wakes those.
     pub(super) fn assign(&self, state: &mut State) {
+        if state.paused {
+            return;
+        }
         let awaited_only = self.results.is_over();
         state.ledger.assign(awaited_only, |slot| self.raise(slot));
     }
@@ -33,6 +37,26 @@ impl PoolCore {
         };
         drop(state);
         self.finish(after);
+    }
+
+    /// Stops, or goes on, giving tasks to workers. A pool that ends goes on: it has to get rid of what it has.
+    pub(crate) fn pause(&self, paused: bool) {
+        let mut after = After::default();
+        {
+            let mut state = self.state.lock();
+            let paused = paused && state.admission != Admission::Closed;
+            if state.paused == paused {
+                return;
+            }
+            state.paused = paused;
+            self.freed(&mut state, &mut after);
+        }
+        self.finish(after);
+        self.control.emit(if paused {
+            PoolEvent::Paused
+        } else {
+            PoolEvent::Resumed
+        });
     }
 
     /// Tasks are back in the queue. Whoever awaits one has said so before it was sent, and does not say so again.

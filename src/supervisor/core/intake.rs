@@ -249,6 +249,8 @@ impl PoolCore {
     pub(crate) fn close(&self) -> (u64, Counts) {
         let mut state = self.state.lock();
         state.admission = Admission::Closed;
+        state.paused = false;
+        self.assign(&mut state);
         let left = state.counts.accepted - state.counts.settled();
         let counts = state.counts;
         let after = After {

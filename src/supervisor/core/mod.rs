@@ -60,6 +60,8 @@ struct State {
     admission: Admission,
     counts: Counts,
     lanes: Vec<Lane>,
+    /// Nothing is sent to workers.
+    paused: bool,
     /// The pool ends, and cancels what it has for itself.
     ending: bool,
     /// A full queue has been reported and has not had room since.
@@ -113,6 +115,7 @@ impl PoolCore {
                         done: 0,
                     })
                     .collect(),
+                paused: false,
                 ending: false,
                 full: false,
                 room: Vec::new(),
@@ -138,6 +141,7 @@ impl PoolCore {
             in_flight: found.in_flight,
             bytes: found.bytes,
             counts: state.counts,
+            paused: state.paused,
             slots: (0..)
                 .zip(&state.lanes)
                 .map(|(index, lane)| (state.ledger.in_flight(Slot::new(index)), lane.done))
@@ -159,6 +163,7 @@ pub(crate) struct Numbers {
     pub(crate) in_flight: usize,
     pub(crate) bytes: usize,
     pub(crate) counts: Counts,
+    pub(crate) paused: bool,
     /// Per slot: in flight, done.
     pub(crate) slots: Vec<(usize, u64)>,
 }

@@ -25,6 +25,11 @@ pub(crate) enum Event {
     Started(Ticket),
     Quiet(u16, bool),
     Finished(Ticket, Settled),
+    /// A worker that ends for an operator, or for a task, has dropped another.
+    Dropped {
+        ticket: Ticket,
+        started: bool,
+    },
     Revoked(Ticket),
 }
 
@@ -107,6 +112,13 @@ impl PoolCore {
                         state
                             .ledger
                             .revoked(slot, ticket)
+                            .map(|reply| reply.map(|reply| (reply, settled)))
+                    }
+                    Event::Dropped { ticket, started } => {
+                        let settled = Settled::Cancelled { started };
+                        state
+                            .ledger
+                            .dropped(slot, ticket, started)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Finished(ticket, settled) => {

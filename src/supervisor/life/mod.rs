@@ -29,14 +29,14 @@ use crate::{
     ipc::{Endpoint, SocketPlace},
     observe::{PoolEvent, SlotState},
     supervisor::{
-        Launched, PoolCore, PoolSupervisor,
+        Exit, Launched, PoolCore, PoolSupervisor,
         core::End,
         life::{
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
             starting::{end_unready, read_out, start},
         },
         proxy::Unpark,
-        session::{self, Command, Session},
+        session::{self, Command, Ended, Session, Why},
     },
     task::{Slot, WorkerInfo},
 };
@@ -168,6 +168,36 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     ended
 }
 
+/// Why a worker did not become ready.
+enum Unready {
+    Failed(WorkerStartError),
+    /// Its end was asked for, if only by the end of its proxy.
+    Asked(Option<Command>),
+}
+
+/// Waits until a worker that has yet to be started is to be none any more.
+async fn asked_to_end(commands: &mut UnboundedReceiver<Command>) {
+    // There is nothing to kill.
+    while let Some(Command::Kill) = commands.recv().await {}
+}
+
+/// How a life ends that was asked to before its worker was ready.
+fn unready_as(
+    birth: &Birth,
+    guard: &mut Guard,
+    command: Option<Command>,
+    exit: Option<Exit>,
+    born: Instant,
+) -> LifeEnded {
+    let why = match command {
+        None | Some(Command::End { .. }) => return LifeEnded::Asked,
+        Some(Command::Kill) => Why::Operator,
+        Some(Command::Fail) => Why::Failed,
+    };
+    let unread = false;
+    ended_as(birth, guard, Ended { exit, unread, why }, born)
+}
+
 async fn run(
     birth: &Birth,
     guard: &mut Guard,
@@ -177,7 +207,7 @@ async fn run(
     if !birth.delay.is_zero() {
         tokio::select! {
             () = tokio::time::sleep(birth.delay) => {}
-            _ = commands.recv() => return LifeEnded::Asked,
+            () = asked_to_end(commands) => return LifeEnded::Asked,
         }
     }
     if !core.control.may_start(slot) {
@@ -190,17 +220,17 @@ async fn run(
     });
     let mut stage = CONNECTING;
     let started = tokio::select! {
-        started = start(birth, guard, &mut stage) => started,
-        _ = commands.recv() => Err(None),
+        started = start(birth, guard, &mut stage) => started.map_err(Unready::Failed),
+        command = commands.recv() => Err(Unready::Asked(command)),
     };
     let (greeted, control) = match started {
         Ok(started) => started,
-        Err(None) => {
-            // Asked to end before it was ready: it has nothing to lose.
-            end_unready(guard).await;
-            return LifeEnded::Asked;
+        Err(Unready::Asked(command)) => {
+            // It has nothing to lose.
+            let exit = end_unready(guard).await;
+            return unready_as(birth, guard, command, exit, decided);
         }
-        Err(Some(error)) => {
+        Err(Unready::Failed(error)) => {
             let exit = end_unready(guard).await;
             let error = match error {
                 // It had come as far as to connect, so `init()` is not to blame.

@@ -41,6 +41,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             true,
             LifeEnded::Sacrificed,
         ),
+        Why::Operator => (LossCause::Operator, None, true, LifeEnded::Sacrificed),
         Why::Stuck(detail) => (LossCause::Killed, Some(detail), true, LifeEnded::Sacrificed),
         Why::Violation(detail) => (
             LossCause::Protocol,

@@ -18,12 +18,12 @@ use crate::{
     wire::{Place, StartConfig, TOKEN_BYTES, Token},
 };
 
-/// Launches, connects and greets. `Err(Some(..))` says why it failed.
+/// Launches, connects and greets.
 pub(super) async fn start(
     birth: &Birth,
     guard: &mut Guard,
     stage: &mut &'static str,
-) -> Result<(handshake::Greeted, Stream), Option<WorkerStartError>> {
+) -> Result<(handshake::Greeted, Stream), WorkerStartError> {
     let limit = birth.core.config.knobs.start_timeout;
     let (endpoint, token, mut launched) = launch(birth)?;
     guard.endpoint = endpoint;
@@ -84,23 +84,23 @@ pub(super) async fn start(
                 .slot(birth.slot, |record| record.pid = Some(greeted.pid));
             Ok((greeted, control))
         }
-        Ok(Err(error)) => Err(Some(error)),
-        Err(Some(exit)) => Err(Some(WorkerStartError::ExitedEarly {
+        Ok(Err(error)) => Err(error),
+        Err(Some(exit)) => Err(WorkerStartError::ExitedEarly {
             status: exit.to_string(),
             stderr_tail: String::new(),
-        })),
-        Err(None) => Err(Some(WorkerStartError::TimedOut {
+        }),
+        Err(None) => Err(WorkerStartError::TimedOut {
             after: limit,
             stage,
             stderr_tail: String::new(),
-        })),
+        }),
     }
 }
 
 /// Opens the endpoint and starts the process.
-fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), Option<WorkerStartError>> {
+fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerStartError> {
     let (core, slot) = (&*birth.core, birth.slot);
-    let refused = |message: String| Some(WorkerStartError::Refused { message });
+    let refused = |message: String| WorkerStartError::Refused { message };
     let mut token = [0; TOKEN_BYTES];
     getrandom::fill(&mut token).map_err(|error| refused(format!("no random token: {error}")))?;
     let endpoint = if core.config.launcher.connects() {
@@ -125,15 +125,11 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), Option<W
         own_group: cfg!(unix),
         wrapped: !core.config.launcher.knows_pids(),
     };
-    let launched = core
-        .config
-        .launcher
-        .launch(LaunchOrder {
-            config,
-            stdio: core.config.knobs.stdio,
-            processes: core.config.processes,
-        })
-        .map_err(Some)?;
+    let launched = core.config.launcher.launch(LaunchOrder {
+        config,
+        stdio: core.config.knobs.stdio,
+        processes: core.config.processes,
+    })?;
     Ok((endpoint, token, launched))
 }
 

@@ -194,7 +194,12 @@ impl Running<'_> {
             {
                 let settled = settled(&outcome, payload)?;
                 self.allowance.finished();
-                self.events.push(Event::Finished(ticket, settled));
+                self.events.push(match settled {
+                    Settled::Cancelled { started } if self.is_killed() => {
+                        Event::Dropped { ticket, started }
+                    }
+                    settled => Event::Finished(ticket, settled),
+                });
             }
         }
     }

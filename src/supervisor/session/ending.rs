@@ -90,6 +90,11 @@ impl Running<'_> {
         while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
             match command {
                 Command::Fail => self.kill(Why::Failed),
+                Command::Kill => {
+                    if self.why.is_none() {
+                        self.end(Why::Operator);
+                    }
+                }
                 Command::End { terminate } => {
                     if self.why.is_none() {
                         self.why = Some(Why::Asked);
@@ -163,17 +168,22 @@ impl Running<'_> {
         let mut expired = self.ladder.expired();
         if expired.any(|ticket| core.ending(slot, ticket) == Some(true)) {
             drop(expired);
-            self.why = Some(Why::Stuck(format!(
+            self.end(Why::Stuck(format!(
                 "a cancelled task had not ended {:?} later",
-                self.session.core.config.knobs.cancel_grace
+                core.config.knobs.cancel_grace
             )));
-            self.session.core.control.killed_one();
-            self.close();
-            // If the loop is free the shutdown hook runs; if not, nothing but SIGKILL works.
-            self.say(&ControlToWorker::Exit);
-            self.session.process.terminate();
-            self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
         }
+    }
+
+    /// The last two stages of the ladder.
+    fn end(&mut self, why: Why) {
+        self.why = Some(why);
+        self.session.core.control.killed_one();
+        self.close();
+        // If the loop is free the shutdown hook runs; if not, nothing but SIGKILL works.
+        self.say(&ControlToWorker::Exit);
+        self.session.process.terminate();
+        self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
     }
 
     /// Says whether the worker has ended for good.

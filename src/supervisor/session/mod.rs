@@ -48,6 +48,8 @@ pub(super) enum Command {
         /// Processes in its group are asked, too.
         terminate: bool,
     },
+    /// End, whatever it has: an operator wants so.
+    Kill,
     /// The proxy has lost its mind: end at once, as if the worker had.
     Fail,
 }
@@ -72,6 +74,8 @@ pub(super) enum Why {
     Killed,
     /// A cancelled task would not end.
     Stuck(String),
+    /// An operator wanted its end.
+    Operator,
     /// The host's side of it panicked.
     Failed,
     /// It did what no honest worker does.
