@@ -41,6 +41,7 @@
 //! | every setting with its default | [`PoolBuilder`], [`PoolConfig`], [`Restart`], [`Stdio`], [`Launcher`] |
 //! | one task | [`Pool::submit`], [`Submit`] for options, [`TaskHandle`] |
 //! | many | [`Pool::map`], [`Pool::map_stream`], [`Map`] |
+//! | one task in a process of its own | [`Process`] |
 //! | the actix way | [`Pool::addr`] with [`Submit`], [`Cancel`], [`GetStatus`], [`Drain`], [`Stop`], [`Subscribe`] |
 //! | an operator's hand | [`Pool::pause`], [`Pool::resume`], [`Pool::kill`] |
 //! | the end | [`Pool::drain`], [`Pool::stop`], or dropping every handle |
@@ -119,11 +120,12 @@ pub use error::{
     RemoteError, StartError, Started, TaskError, WorkerStartError,
 };
 pub use observe::{
-    CloseReason, Counts, DrainReport, PoolEvent, PoolState, SlotState, SlotStatus, Status,
+    CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, SlotState, SlotStatus,
+    Status,
 };
 pub use pool::{
     Cancel, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,
-    PoolBuilder, Resume, Stop, Submit, Subscribe, TaskHandle, Unordered,
+    PoolBuilder, Process, ProcessBuilder, Resume, Stop, Submit, Subscribe, TaskHandle, Unordered,
 };
 pub use spec::{InitSpecs, WorkerSpec, Workers};
 pub use supervisor::PoolSupervisor;

@@ -14,12 +14,12 @@ use std::{
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
-    CrashReport, Drain, DrainReport, Failure, FailureInfo, FromState, GetStatus, HasInitArgs,
-    InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError, Output,
-    Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Rejected,
-    RemoteError, Restart, Resume, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio,
-    Stop, Submit, Subscribe, Task, TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull,
-    WorkerInfo, WorkerSpec, WorkerStartError, Workers,
+    CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
+    HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError,
+    Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Process,
+    ProcessBuilder, Rejected, RemoteError, Restart, Resume, Slot, SlotState, SlotStatus,
+    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext, TaskError,
+    TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -278,6 +278,42 @@ async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {
     every_number(status);
     every_report(pool.drain(Duration::from_secs(1)).await);
     every_report(pool.stop().await);
+    Ok(())
+}
+
+async fn every_use_of_a_process(workers: Workers<Args>) -> Result<(), Box<dyn Error>> {
+    let builder: ProcessBuilder<Plain, Args> = Process::builder(&workers);
+    let builder: ProcessBuilder<Plain> = builder
+        .name("thumbs")
+        .env("LANG", "C")
+        .launcher(every_launcher())
+        .start_timeout(Duration::from_secs(1))
+        .max_frame_bytes(1 << 20)
+        .grace(Duration::from_secs(1))
+        .stdio(Stdio::default())
+        .socket_dir("/run/x")
+        .init_args(Args {
+            name: String::new(),
+        });
+    let mut process: Process<Plain> = builder.spawn(Plain(1))?;
+    let _: (u64, &str, Option<u32>, bool) = (
+        process.id(),
+        process.name(),
+        process.pid(),
+        process.is_alive(),
+    );
+    if let Some(ExitStatus { code, signal, .. }) = process.exit_status() {
+        let _: (Option<i32>, Option<i32>) = (code, signal);
+    }
+    let _: bool = ExitStatus::default().success();
+    let _: String = ExitStatus::default().to_string();
+    let _: Option<Result<u32, TaskError<NoError>>> = process.try_result();
+    let limit = Duration::from_secs(1);
+    let _: Option<Result<u32, TaskError<NoError>>> = process.wait_timeout(limit).await;
+    process.terminate();
+    process.kill();
+    let _: u32 = (&mut process).await?;
+    process.detach();
     Ok(())
 }
 
@@ -626,6 +662,7 @@ fn is_future<T: Future + Send + Unpin>(_: &T) {}
 fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_clone::<Pool>();
     is_send::<Pool>();
+    is_send::<Process<T>>();
     is_sync::<Pool>();
     is_static::<Pool>();
     is_send::<TaskHandle<T>>();
@@ -683,6 +720,9 @@ fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_clone::<Launcher>();
 
     is_debug::<Pool>();
+    is_debug::<Process<T>>();
+    is_debug::<ProcessBuilder<T, Args>>();
+    is_copy::<ExitStatus>();
     is_debug::<PoolBuilder<Args>>();
     is_debug::<WorkerSpec<App, Args>>();
     is_debug::<Workers<Args>>();

@@ -42,6 +42,8 @@ pub struct Launcher {
     pub(crate) current_dir: Option<PathBuf>,
     /// A program with its arguments, or nothing.
     pub(crate) wrapper: Vec<OsString>,
+    /// What the list of processes shows for the program, where the platform allows.
+    pub(crate) title: Option<OsString>,
 }
 
 impl Default for Launcher {
@@ -63,6 +65,7 @@ impl Launcher {
             env_clear: false,
             current_dir: None,
             wrapper: Vec::new(),
+            title: None,
         }
     }
 

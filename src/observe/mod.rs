@@ -7,7 +7,7 @@ mod event;
 mod status;
 
 pub use event::{CloseReason, PoolEvent};
-pub use status::{Counts, DrainReport, PoolState, SlotState, SlotStatus, Status};
+pub use status::{Counts, DrainReport, ExitStatus, PoolState, SlotState, SlotStatus, Status};
 
 use crate::error::capture;
 

@@ -2,7 +2,7 @@
 //!
 //! Belongs here: numbers that a person or a monitor reads. Does not belong here: anything decided by them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{config::PoolConfig, task::Slot};
 
@@ -134,6 +134,34 @@ pub struct Status {
     pub slots: Vec<SlotStatus>,
     /// What the pool runs with: what it was told, and what was made of the automatic knobs.
     pub config: PoolConfig,
+}
+
+/// How a process ended, as far as the operating system tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct ExitStatus {
+    /// The code it ended with, if it ended by itself.
+    pub code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl ExitStatus {
+    /// Returns whether it ended by itself, with the code 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "exit status {code}"),
+            (None, Some(signal)) => write!(f, "signal {signal}"),
+            (None, None) => f.write_str("an unknown status"),
+        }
+    }
 }
 
 /// What a drain or stop did.

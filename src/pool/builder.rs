@@ -27,6 +27,8 @@ pub struct PoolBuilder<A = ()> {
     pub(super) launcher: Option<Launcher>,
     pub(super) wait_all: bool,
     pub(super) own_arbiter: bool,
+    /// It is one process, which is not replaced.
+    pub(super) one_life: bool,
     pub(super) needs: PhantomData<fn(A)>,
 }
 
@@ -39,6 +41,7 @@ impl<A> PoolBuilder<A> {
             launcher: None,
             wait_all: false,
             own_arbiter: false,
+            one_life: false,
             needs: PhantomData,
         }
     }
@@ -179,6 +182,7 @@ impl<A> PoolBuilder<A> {
             launcher: self.launcher,
             wait_all: self.wait_all,
             own_arbiter: self.own_arbiter,
+            one_life: self.one_life,
             needs: PhantomData,
         }
     }

@@ -64,6 +64,7 @@ impl<A> PoolBuilder<A> {
             concurrency,
             queue_limit,
             rules,
+            one_life: self.one_life,
             init_args,
         })
     }

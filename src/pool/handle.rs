@@ -75,6 +75,10 @@ impl<T: Task> TaskHandle<T> {
 
     /// Lets the task run without anybody waiting for it. Its outcome is dropped.
     pub fn detach(mut self) {
+        self.let_go();
+    }
+
+    pub(super) fn let_go(&mut self) {
         self.done = true;
         self.cell.detach();
         if let (Some(core), Some(id)) = (self.core.upgrade(), self.id) {

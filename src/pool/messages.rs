@@ -72,6 +72,13 @@ pub(super) struct End {
     pub(super) answer: oneshot::Sender<DrainReport>,
 }
 
+/// Ends the worker of a pool that is one process.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct EndProcess {
+    pub(super) at_once: bool,
+}
+
 // Here and not beside the type: `observe` knows no actor.
 impl Message for PoolEvent {
     type Result = ();
@@ -161,6 +168,14 @@ impl Handler<End> for PoolSupervisor {
             // Whoever does not wait any more does not want it.
             let _ = message.answer.send(report.await);
         });
+    }
+}
+
+impl Handler<EndProcess> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, EndProcess { at_once }: EndProcess, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.end_process(at_once));
     }
 }
 

@@ -9,6 +9,7 @@ mod env;
 mod handle;
 mod map;
 mod messages;
+mod process;
 mod respond;
 mod start;
 mod submit;
@@ -22,8 +23,9 @@ use tokio::sync::oneshot;
 pub use builder::{HasInitArgs, PoolBuilder};
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
-use messages::End;
 pub use messages::{Cancel, Drain, GetStatus, Kill, Pause, Resume, Stop, Subscribe};
+use messages::{End, EndProcess};
+pub use process::{Process, ProcessBuilder};
 pub use submit::Submit;
 
 use crate::{

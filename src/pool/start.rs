@@ -86,6 +86,17 @@ impl<A> PoolBuilder<A> {
         prepared.started(addr).await
     }
 
+    /// Starts the pool on the current arbiter and waits for nothing.
+    pub(super) fn start_now(self) -> Result<Pool, StartError> {
+        if Arbiter::try_current().is_none() {
+            return Err(StartError::NoArbiter);
+        }
+        let mut prepared = self.prepare()?;
+        let addr = prepared.actor(Home::Shared).start();
+        let core = prepared.core;
+        Ok(Pool { addr, core })
+    }
+
     fn prepare(self) -> Result<Prepared, StartError> {
         let worker = std::env::args_os().any(|argument| {
             argument

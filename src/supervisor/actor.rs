@@ -133,10 +133,18 @@ impl PoolSupervisor {
             .slot(slot, |record| record.pid.is_some())
             .unwrap_or(false);
         match self.proxies.get(slot.index() as usize) {
-            Some(proxy) if has_worker => proxy.do_send(Tell(Command::Kill)),
+            Some(proxy) if has_worker => proxy.do_send(Tell(Command::Kill { at_once: false })),
             _ => return false,
         }
         true
+    }
+
+    /// Ends the worker of a pool that is one process.
+    pub(crate) fn end_process(&self, at_once: bool) {
+        for proxy in &self.proxies {
+            // It has been told to start before anybody could ask for this.
+            proxy.do_send(Tell(Command::Kill { at_once }));
+        }
     }
 
     /// Begins to end, or hurries what has begun. The report comes through the receiver.

@@ -5,34 +5,18 @@
 //! is reaped, while its process id cannot name anybody else.
 
 use std::{
-    fmt,
     task::{Context, Poll},
     time::Duration,
 };
 
-/// How a process ended, as far as the system tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Exit {
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.code, self.signal) {
-            (Some(code), _) => write!(f, "exit status {code}"),
-            (None, Some(signal)) => write!(f, "signal {signal}"),
-            (None, None) => f.write_str("an unknown status"),
-        }
-    }
-}
+use crate::observe::ExitStatus;
 
 /// A process, or what stands for one in tests.
 pub(crate) trait WorkerProcess {
     fn pid(&self) -> u32;
 
     /// Waits for the end.
-    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<Exit>;
+    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<ExitStatus>;
 
     /// Asks the process group to end.
     fn terminate(&mut self);
@@ -64,7 +48,7 @@ mod linux {
     };
     use tokio::io::unix::AsyncFd;
 
-    use super::{Exit, WorkerProcess};
+    use super::{ExitStatus, WorkerProcess};
 
     /// A child process watched through a pidfd: no signal handler, and nobody else's children.
     #[derive(Debug)]
@@ -72,7 +56,7 @@ mod linux {
         child: Child,
         /// `None` when the process had gone before it could be watched.
         watched: Option<AsyncFd<OwnedFd>>,
-        exited: Option<Exit>,
+        exited: Option<ExitStatus>,
     }
 
     impl OsProcess {
@@ -116,15 +100,15 @@ mod linux {
         }
 
         /// The process is a zombie, or gone: kills what is left of its group, then reaps it.
-        fn reap(&mut self) -> Exit {
+        fn reap(&mut self) -> ExitStatus {
             self.signal_group(Signal::KILL);
             let exit = match self.child.try_wait() {
-                Ok(Some(status)) => Exit {
+                Ok(Some(status)) => ExitStatus {
                     code: status.code(),
                     signal: status.signal(),
                 },
                 // Reaped by the system, because SIGCHLD is ignored, or by a foreign waitpid(-1).
-                Ok(None) | Err(_) => Exit::default(),
+                Ok(None) | Err(_) => ExitStatus::default(),
             };
             self.exited = Some(exit);
             exit
@@ -149,7 +133,7 @@ mod linux {
             self.child.id()
         }
 
-        fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
             if let Some(exit) = self.exited {
                 return Poll::Ready(exit);
             }
@@ -212,14 +196,14 @@ mod other {
 
     use tokio::process::Child;
 
-    use super::{Exit, WorkerProcess};
+    use super::{ExitStatus, WorkerProcess};
 
     /// A child process watched by tokio.
     #[derive(Debug)]
     pub(crate) struct OsProcess {
         child: Child,
         pid: u32,
-        exited: Option<Exit>,
+        exited: Option<ExitStatus>,
     }
 
     impl OsProcess {
@@ -232,11 +216,11 @@ mod other {
             })
         }
 
-        fn note(&mut self, status: std::io::Result<std::process::ExitStatus>) -> Exit {
+        fn note(&mut self, status: std::io::Result<std::process::ExitStatus>) -> ExitStatus {
             self.kill_group();
             let exit = status.map_or_else(
-                |_| Exit::default(),
-                |status| Exit {
+                |_| ExitStatus::default(),
+                |status| ExitStatus {
                     code: status.code(),
                     #[cfg(unix)]
                     signal: std::os::unix::process::ExitStatusExt::signal(&status),
@@ -272,7 +256,7 @@ mod other {
             self.pid
         }
 
-        fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
             if let Some(exit) = self.exited {
                 return Poll::Ready(exit);
             }

@@ -59,5 +59,8 @@ pub(crate) struct Config {
     pub(crate) concurrency: u32,
     pub(crate) queue_limit: usize,
     pub(crate) rules: RestartRules,
+    /// There is one worker and none after it: what it does not end is lost with it, so that the drain, which is under way
+    /// from the start, is over then.
+    pub(crate) one_life: bool,
     pub(crate) init_args: Option<Payload>,
 }

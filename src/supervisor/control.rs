@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     error::{StartError, WorkerStartError, capture},
-    observe::{PoolEvent, PoolState, SlotState, log},
+    observe::{ExitStatus, PoolEvent, PoolState, SlotState, log},
     sched::{Decision, RestartPolicy, RestartRules},
     task::Slot,
 };
@@ -29,6 +29,8 @@ pub(crate) struct SlotRecord {
     pub(crate) generation: u32,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u64,
+    /// How the last worker ended, while there is none after it.
+    pub(crate) exit: Option<ExitStatus>,
     /// When the worker before this one was lost.
     pub(crate) lost_at: Option<Instant>,
 }

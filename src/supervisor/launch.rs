@@ -164,6 +164,9 @@ impl Processes {
         {
             use std::os::unix::process::CommandExt;
             command.process_group(0);
+            if let (Some(title), true) = (&launcher.title, launcher.wrapper.is_empty()) {
+                command.arg0(title);
+            }
         }
         command
     }

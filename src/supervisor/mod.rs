@@ -31,6 +31,7 @@ mod spout;
 
 pub(crate) use self::core::{PoolCore, SubmitTask};
 pub use actor::PoolSupervisor;
-pub(crate) use child::{Exit, WorkerProcess};
+pub(crate) use child::WorkerProcess;
 pub(crate) use config::{Config, TaskTable};
+pub(crate) use control::SlotRecord;
 pub(crate) use launch::{Launch, LaunchOrder, Launched, Processes};

@@ -147,7 +147,7 @@ impl ProcessProxy {
         match &self.life {
             Some(life) if life.send(command).is_ok() => {}
             // Its end has reported itself.
-            _ if command == Command::Kill => {}
+            _ if matches!(command, Command::Kill { .. }) => {}
             _ => self.report(0, LifeEnded::Asked),
         }
     }

@@ -21,8 +21,9 @@ use crate::{
     config::Launcher,
     error::{WorkerStartError, capture},
     ipc::Stream,
+    observe::ExitStatus,
     spec::{WorkerSpec, Workers},
-    supervisor::{Exit, Launch, LaunchOrder, Launched, WorkerProcess},
+    supervisor::{Launch, LaunchOrder, Launched, WorkerProcess},
     task::{Board, Slot, WorkerInfo},
     wire::{FrameReader, frame_bytes, parse},
     worker::{self, Program, ServeEnd},
@@ -72,11 +73,11 @@ impl Launch for InProcess {
         let serving = tokio::task::spawn_local(async move {
             let end = worker::serve(program, worker_data, board, worker, Vec::new(), setup).await;
             match end {
-                ServeEnd::Exit => Exit {
+                ServeEnd::Exit => ExitStatus {
                     code: Some(0),
                     signal: None,
                 },
-                _ => Exit {
+                _ => ExitStatus {
                     code: Some(1),
                     signal: None,
                 },
@@ -126,9 +127,9 @@ async fn answer(control: Stream, board: Arc<Board>) {
 
 struct LocalWorker {
     pid: u32,
-    serving: JoinHandle<Exit>,
+    serving: JoinHandle<ExitStatus>,
     answering: AbortHandle,
-    exited: Option<Exit>,
+    exited: Option<ExitStatus>,
 }
 
 impl WorkerProcess for LocalWorker {
@@ -136,12 +137,12 @@ impl WorkerProcess for LocalWorker {
         self.pid
     }
 
-    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<ExitStatus> {
         if let Some(exit) = self.exited {
             return Poll::Ready(exit);
         }
         let exit = std::task::ready!(Pin::new(&mut self.serving).poll(cx));
-        let exit = exit.unwrap_or(Exit {
+        let exit = exit.unwrap_or(ExitStatus {
             code: None,
             signal: Some(9),
         });

@@ -200,7 +200,8 @@ impl PoolCore {
             name,
             payload,
             bytes,
-            idempotent: task.idempotent,
+            // There is nobody to run it again.
+            idempotent: task.idempotent && !self.config.one_life,
             exclusive: task.exclusive,
             reply: (),
         })

@@ -194,6 +194,26 @@ impl PoolCore {
         (settled, requeued)
     }
 
+    /// No worker comes after this one: what waits is lost with it. Returns how much that was.
+    pub(crate) fn lost_with(&self, crash: &Arc<Crash>) -> usize {
+        let mut after = After::default();
+        let waiting = {
+            let mut guard = self.state.lock();
+            let state = &mut *guard;
+            state.admission = Admission::Closed;
+            let waiting = state.ledger.take_waiting();
+            let count = waiting.len();
+            for task in waiting {
+                let report = CrashReport::new(Arc::clone(crash), Started::No, 0);
+                after.settle_lost(state, task.id, task.reply, Settled::WorkerLost(report));
+            }
+            self.freed(state, &mut after);
+            count
+        };
+        self.finish(after);
+        waiting
+    }
+
     /// Settles what waits, and tells the workers to cancel what they have.
     pub(crate) fn cancel_all(&self) {
         let mut after = After::default();

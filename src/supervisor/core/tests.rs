@@ -58,6 +58,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
             backoff_min: Duration::ZERO,
             backoff_max: Duration::ZERO,
         },
+        one_life: false,
         init_args: None,
     });
     core.up(A);

@@ -27,9 +27,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::{
     error::{CrashReport, LossCause, Started, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
-    observe::{PoolEvent, SlotState},
+    observe::{ExitStatus, PoolEvent, SlotState},
     supervisor::{
-        Exit, Launched, PoolCore, PoolSupervisor,
+        Launched, PoolCore, PoolSupervisor,
         core::End,
         life::{
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
@@ -136,10 +136,12 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
             LifeEnded::Abnormally
         }
     };
+    let mut exit = ExitStatus::default();
     if let Some(launched) = &mut guard.launched {
         // Dead already, but for what hangs in the kernel and what panicked.
         let exited = poll_fn(|cx| launched.process.poll_exit(cx));
-        let _ = tokio::time::timeout(Duration::from_secs(1), exited).await;
+        let exited = tokio::time::timeout(Duration::from_secs(1), exited).await;
+        exit = exited.unwrap_or_default();
         // Who ends the host next may still want to read it; whoever does not read is not waited for.
         let written = poll_fn(|cx| {
             let relays = [&launched.stdout, &launched.stderr];
@@ -164,6 +166,7 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     core.control.slot(slot, |record| {
         record.state = after;
         record.pid = None;
+        record.exit = Some(exit);
     });
     ended
 }
@@ -178,7 +181,7 @@ enum Unready {
 /// Waits until a worker that has yet to be started is to be none any more.
 async fn asked_to_end(commands: &mut UnboundedReceiver<Command>) {
     // There is nothing to kill.
-    while let Some(Command::Kill) = commands.recv().await {}
+    while let Some(Command::Kill { .. }) = commands.recv().await {}
 }
 
 /// How a life ends that was asked to before its worker was ready.
@@ -186,12 +189,12 @@ fn unready_as(
     birth: &Birth,
     guard: &mut Guard,
     command: Option<Command>,
-    exit: Option<Exit>,
+    exit: Option<ExitStatus>,
     born: Instant,
 ) -> LifeEnded {
     let why = match command {
         None | Some(Command::End { .. }) => return LifeEnded::Asked,
-        Some(Command::Kill) => Why::Operator,
+        Some(Command::Kill { .. }) => Why::Operator,
         Some(Command::Fail) => Why::Failed,
     };
     let unread = false;
@@ -217,6 +220,7 @@ async fn run(
     core.control.slot(slot, |record| {
         record.state = SlotState::Starting;
         record.generation = birth.generation;
+        record.exit = None;
     });
     let mut stage = CONNECTING;
     let started = tokio::select! {

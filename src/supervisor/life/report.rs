@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     error::{Crash, CrashReport, LossCause, Started, WorkerStartError},
-    observe::{PoolEvent, PoolState},
+    observe::{ExitStatus, PoolEvent, PoolState},
     supervisor::{
-        Exit, Launched,
+        Launched,
         life::{Birth, Guard, LifeEnded},
         relay::Relay,
         session::{Ended, Why},
@@ -68,7 +68,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
 }
 
 /// The cause of an end that the pool had no part in.
-pub(super) fn ended_itself(exit: Option<Exit>) -> LossCause {
+pub(super) fn ended_itself(exit: Option<ExitStatus>) -> LossCause {
     if exit.is_some_and(|exit| exit.signal.is_some()) {
         LossCause::Signal
     } else {
@@ -79,7 +79,7 @@ pub(super) fn ended_itself(exit: Option<Exit>) -> LossCause {
 pub(super) fn crash(
     birth: &Birth,
     launched: Option<&mut Launched>,
-    exit: Option<Exit>,
+    exit: Option<ExitStatus>,
     born: Instant,
     cause: LossCause,
     detail: Option<String>,
@@ -102,14 +102,17 @@ pub(super) fn crash(
 pub(super) fn report(
     birth: &Birth,
     launched: Option<&mut Launched>,
-    exit: Option<Exit>,
+    exit: Option<ExitStatus>,
     born: Instant,
     loss: Loss,
 ) {
     let crash = crash(birth, launched, exit, born, loss.cause, loss.detail);
-    let (lost, requeued) = birth
-        .core
-        .lost(birth.slot, &crash, loss.innocent, loss.read);
+    let core = &birth.core;
+    let (mut lost, mut requeued) = core.lost(birth.slot, &crash, loss.innocent, loss.read);
+    if core.config.one_life {
+        lost += core.lost_with(&crash);
+        requeued = 0;
+    }
     if matches!(
         birth.core.control.phase(),
         PoolState::Stopping | PoolState::Stopped

@@ -8,9 +8,9 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use crate::{
     error::WorkerStartError,
     ipc::{Endpoint, PeerExpectation, Stream},
-    observe::PoolEvent,
+    observe::{ExitStatus, PoolEvent},
     supervisor::{
-        Exit, LaunchOrder, Launched,
+        LaunchOrder, Launched,
         handshake::{self, Connections},
         life::{Birth, Guard, READ_OUT},
     },
@@ -134,7 +134,7 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
 }
 
 /// Ends a worker that is not ready. Returns how it ended.
-pub(super) async fn end_unready(guard: &mut Guard) -> Option<Exit> {
+pub(super) async fn end_unready(guard: &mut Guard) -> Option<ExitStatus> {
     let launched = guard.launched.as_mut()?;
     launched.process.kill();
     let exited = poll_fn(|cx| launched.process.poll_exit(cx));

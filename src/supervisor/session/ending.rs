@@ -90,7 +90,8 @@ impl Running<'_> {
         while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
             match command {
                 Command::Fail => self.kill(Why::Failed),
-                Command::Kill => {
+                Command::Kill { at_once: true } => self.kill(Why::Operator),
+                Command::Kill { at_once: false } => {
                     if self.why.is_none() {
                         self.end(Why::Operator);
                     }

@@ -27,9 +27,10 @@ use tokio::{
 
 use crate::{
     ipc::Stream,
+    observe::ExitStatus,
     sched::Ticket,
     supervisor::{
-        Exit, PoolCore, WorkerProcess,
+        PoolCore, WorkerProcess,
         allowance::Allowance,
         core::{Event, Outgoing},
         ladder::Ladder,
@@ -49,7 +50,10 @@ pub(super) enum Command {
         terminate: bool,
     },
     /// End, whatever it has: an operator wants so.
-    Kill,
+    Kill {
+        /// Without being asked first.
+        at_once: bool,
+    },
     /// The proxy has lost its mind: end at once, as if the worker had.
     Fail,
 }
@@ -57,7 +61,7 @@ pub(super) enum Command {
 /// How a session ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    pub(super) exit: Option<Exit>,
+    pub(super) exit: Option<ExitStatus>,
     /// Not all that it had said could be read.
     pub(super) unread: bool,
     pub(super) why: Why,
@@ -149,7 +153,7 @@ struct Running<'a> {
     data_broken: bool,
     /// What comes on the data connection makes no sense any more.
     garbled: bool,
-    exit: Option<Exit>,
+    exit: Option<ExitStatus>,
     /// When a worker that takes no more bytes must have ended.
     deaf: Option<Instant>,
     /// When the end is settled without its second sign.
