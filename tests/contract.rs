@@ -117,6 +117,12 @@ fn plain() -> Workers {
 fn every_hook() -> Workers<Args> {
     WorkerSpec::named("full")
         .state_with(|args: Args| async move { Ok(App { name: args.name }) })
+        .runtime(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+        })
         .setup(|info: &WorkerInfo| assert_eq!(info.pid, std::process::id()))
         .shutdown(|state: Rc<App>| async move { drop(state) })
         .on_failure(|info: &FailureInfo, failure: Failure<'_>| {

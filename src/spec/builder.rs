@@ -73,6 +73,7 @@ impl WorkerSpec {
                 name,
                 tasks: Vec::new(),
                 setup: None,
+                runtime: None,
                 init: Arc::new(|_| Box::pin(async { Ok(Rc::new(()) as Rc<dyn Any>) })),
                 shutdown: None,
                 on_failure: None,
@@ -157,6 +158,32 @@ impl<S: 'static, A> WorkerSpec<S, A> {
     /// Workers share neither with their host. A panic in it is a failed start.
     pub fn setup(mut self, setup: impl Fn(&WorkerInfo) + Send + Sync + 'static) -> Self {
         self.program.setup = Some(Arc::new(setup));
+        self
+    }
+
+    /// Makes the runtime of a worker. Default: that of [`actix_rt::System::new`](actix::System::new), on one thread.
+    ///
+    /// It has to have I/O and time enabled. Tasks run on the thread that starts it, whatever it is; with a runtime of several
+    /// threads `tokio::spawn` has the others. A panic in it is a failed start. Workers of `testing::in_process` run on the
+    /// host's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_multiprocess::WorkerSpec;
+    /// let spec = WorkerSpec::new().runtime(|| {
+    ///     tokio::runtime::Builder::new_current_thread()
+    ///         .enable_all()
+    ///         .max_blocking_threads(4)
+    ///         .build()
+    ///         .expect("a runtime")
+    /// });
+    /// ```
+    pub fn runtime(
+        mut self,
+        make: impl Fn() -> tokio::runtime::Runtime + Send + Sync + 'static,
+    ) -> Self {
+        self.program.runtime = Some(Arc::new(make));
         self
     }
 

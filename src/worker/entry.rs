@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_rt::System;
+use tokio::runtime::Runtime;
+
 use crate::{
     error::{RemoteError, capture},
     ipc::{Lifeline, Stream},
@@ -130,9 +133,21 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
     if control.is_err() {
         return FAILED;
     }
-    let setup = set_up(&program, &worker);
+    let mut setup = set_up(&program, &worker);
     capture::install();
-    let system = actix_rt::System::new();
+    let system = match program
+        .runtime
+        .as_ref()
+        .map(|make| capture::caught(|| usable(make())))
+    {
+        None => System::new(),
+        Some(Ok(runtime)) => System::with_tokio_rt(|| runtime),
+        Some(Err(panic)) => {
+            // Its host is to hear of it, for which any runtime will do.
+            setup = setup.and(Err(panic));
+            System::new()
+        }
+    };
     let end = system.block_on(async move {
         let stream = Stream::connect(&config.place).await?;
         let hello = Hello {
@@ -154,6 +169,16 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
     };
     // Not by dropping the system: that would wait for threads that may be blocked for ever.
     std::process::exit(code)
+}
+
+/// A runtime with I/O and time. Without either it panics here, where the host hears of it.
+fn usable(runtime: Runtime) -> Runtime {
+    runtime.block_on(async {
+        drop(tokio::time::sleep(Duration::ZERO));
+        #[cfg(unix)]
+        drop(tokio::net::UnixDatagram::unbound());
+    });
+    runtime
 }
 
 fn set_up(program: &Program, worker: &WorkerInfo) -> Result<(), RemoteError> {

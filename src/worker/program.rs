@@ -4,6 +4,8 @@
 
 use std::{any::Any, fmt, future::Future, pin::Pin, rc::Rc, sync::Arc};
 
+use tokio::runtime::Runtime;
+
 use crate::{
     error::{CodecError, RemoteError},
     task::{Failure, FailureInfo, Scope, WorkerInfo},
@@ -32,6 +34,7 @@ type Init =
     Arc<dyn Fn(Option<Payload>) -> LocalFuture<Result<Rc<dyn Any>, InitFailure>> + Send + Sync>;
 
 type Setup = Arc<dyn Fn(&WorkerInfo) + Send + Sync>;
+type MakeRuntime = Arc<dyn Fn() -> Runtime + Send + Sync>;
 type Shutdown = Arc<dyn Fn(Rc<dyn Any>) -> LocalFuture<()> + Send + Sync>;
 type OnFailure = Arc<dyn Fn(&FailureInfo, Failure<'_>) + Send + Sync>;
 
@@ -50,6 +53,7 @@ pub(crate) struct Program {
     /// Sorted by name; a frame's name index is a place in it.
     pub(crate) tasks: Vec<TaskEntry>,
     pub(crate) setup: Option<Setup>,
+    pub(crate) runtime: Option<MakeRuntime>,
     pub(crate) init: Init,
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) on_failure: Option<OnFailure>,

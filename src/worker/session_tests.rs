@@ -35,6 +35,7 @@ fn noting(ran: &Arc<Mutex<Vec<u64>>>) -> Program {
             }),
         }],
         setup: None,
+        runtime: None,
         init: Arc::new(|_| Box::pin(async { Ok(Rc::new(()) as Rc<dyn std::any::Any>) })),
         shutdown: None,
         on_failure: None,
