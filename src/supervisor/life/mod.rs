@@ -180,8 +180,8 @@ enum Unready {
 
 /// Waits until a worker that has yet to be started is to be none any more.
 async fn asked_to_end(commands: &mut UnboundedReceiver<Command>) {
-    // There is nothing to kill.
-    while let Some(Command::Kill { .. }) = commands.recv().await {}
+    // There is nothing to kill, and nothing that a proxy's panic could have harmed.
+    while let Some(Command::Kill { .. } | Command::Fail) = commands.recv().await {}
 }
 
 /// How a life ends that was asked to before its worker was ready.
@@ -314,5 +314,28 @@ fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
             worker,
             after: lost_at.elapsed(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// Taken for the end that a pool wants, either would leave its slot without a worker for good.
+    #[test]
+    fn neither_a_kill_nor_a_panicked_proxy_ends_a_slot_that_waits() {
+        let (commands, mut receiver) = unbounded_channel();
+        let mut asked = pin!(asked_to_end(&mut receiver));
+        let mut context = Context::from_waker(Waker::noop());
+        for command in [Command::Fail, Command::Kill { at_once: true }] {
+            commands.send(command).unwrap();
+            assert!(asked.as_mut().poll(&mut context).is_pending());
+        }
+        commands.send(Command::End { terminate: false }).unwrap();
+        assert!(asked.as_mut().poll(&mut context).is_ready());
     }
 }
