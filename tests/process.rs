@@ -15,7 +15,7 @@ use actix_multiprocess::{
     Submit, Task, TaskError, WorkerSpec, worker_entry,
 };
 use common::{Act, End, has, put, seen};
-use process_support::{Possessions, is_alive, task};
+use process_support::{Host, Possessions, host, is_alive, task};
 
 worker_entry!(
     WorkerSpec::new()
@@ -48,15 +48,10 @@ fn builder<T: Task>(dir: &Path) -> ProcessBuilder<T> {
         .grace(GRACE)
 }
 
-/// Runs a test that leaves as much of the operating system as it found.
 #[track_caller]
 fn run(test: impl AsyncFnOnce(&Path)) {
     let dir = tempfile::tempdir().unwrap();
-    // What the first runtime of a process leaves.
-    common::run(async {});
-    let before = Possessions::now();
     common::run(test(dir.path()));
-    before.are_all(Duration::from_secs(5));
 }
 
 fn code(code: i32) -> Option<ExitStatus> {
@@ -325,8 +320,6 @@ fn a_detached_process_goes_on_and_ends_with_its_task() {
 #[test]
 fn the_end_of_the_system_ends_a_process_however_it_is_held() {
     let dir = tempfile::tempdir().unwrap();
-    common::run(async {});
-    let before = Possessions::now();
     let (kept, pids) = common::run(async {
         let spawn = |name| {
             builder(dir.path())
@@ -342,8 +335,49 @@ fn the_end_of_the_system_ends_a_process_however_it_is_held() {
     });
     assert!(!pids.into_iter().any(is_alive));
     assert!(!kept.is_alive());
-    drop(kept);
+}
+
+/// In a host of its own: the other tests of this binary may run beside this one.
+fn leaves_nothing(dir: &Path) {
+    // What the first runtime of a process leaves.
+    common::run(async {});
+    let before = Possessions::now();
+    common::run(async {
+        let spawn = |name, end| builder(dir).spawn(Act::new(dir, name, end)).unwrap();
+        spawn("awaited", End::Ok).await.unwrap();
+        spawn("lost", End::Abort).await.unwrap_err();
+        let killed = spawn("killed", End::Spin);
+        killed.kill();
+        killed.await.unwrap_err();
+        let dropped = spawn("dropped", End::Spin);
+        seen(dir, "dropped", "started").await;
+        drop(dropped);
+        spawn("detached", End::Slow).detach();
+        let soon = Duration::from_secs(10);
+        // But for what a running runtime has.
+        process_support::soon(soon, "no process is left", || {
+            process_support::children().is_empty()
+        })
+        .await;
+        // The end of the system takes these.
+        spawn("detached too", End::Spin).detach();
+        seen(dir, "detached too", "started").await;
+    });
     before.are_all(Duration::from_secs(5));
+}
+
+#[test]
+fn processes_leave_nothing_of_the_operating_system_behind() {
+    let mut host = Host::start("leaves_nothing");
+    host.succeed();
+}
+
+#[test]
+fn host_process() {
+    host(|scenario, dir| match scenario {
+        "leaves_nothing" => leaves_nothing(dir),
+        _ => panic!("no scenario: {scenario}"),
+    });
 }
 
 #[test]
