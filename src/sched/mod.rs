@@ -32,6 +32,6 @@ mod restart;
 mod tests;
 
 pub(crate) use ledger::{
-    Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Ticket, Verdict, Violation,
+    Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Seat, Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};

@@ -4,8 +4,8 @@
 //! Does not belong here: what workers say of it.
 
 use crate::{
-    sched::ledger::{Dispatch, Ledger, place::Flight},
-    task::{Slot, TaskId},
+    sched::ledger::{Dispatch, Ledger, Seat, place::Flight},
+    task::TaskId,
 };
 
 impl<P, R> Ledger<P, R> {
@@ -36,7 +36,7 @@ impl<P, R> Ledger<P, R> {
     /// Moves waiting tasks to workers with credit, the least loaded first, and calls `touched` for each that got one.
     ///
     /// With `awaited_only` just the tasks marked by [`Ledger::expedite`] move.
-    pub(crate) fn assign(&mut self, awaited_only: bool, mut touched: impl FnMut(Slot)) {
+    pub(crate) fn assign(&mut self, awaited_only: bool, mut touched: impl FnMut(Seat)) {
         loop {
             let next = if awaited_only {
                 self.next_awaited()
@@ -59,11 +59,11 @@ impl<P, R> Ledger<P, R> {
             } else {
                 self.queue.pop_front();
             }
-            let slot = Slot::new(u32::try_from(index).unwrap_or(u32::MAX));
+            let seat = Seat::new(u32::try_from(index).unwrap_or(u32::MAX));
             if let (Some(place), Some(task)) =
                 (self.places.get_mut(index), self.tasks.get_mut(id.get()))
             {
-                place.credits.take(exclusive);
+                place.take(exclusive);
                 let ticket = place.next_ticket;
                 place.next_ticket += 1;
                 place.flights.insert(
@@ -77,8 +77,8 @@ impl<P, R> Ledger<P, R> {
                     },
                 );
                 place.outbox.push_back(ticket);
-                task.flight = Some((slot, ticket));
-                touched(slot);
+                task.flight = Some((seat, ticket));
+                touched(seat);
             }
         }
         if !awaited_only {
@@ -109,7 +109,7 @@ impl<P, R> Ledger<P, R> {
             let Some(place) = self.places.get(index) else {
                 continue;
             };
-            if !place.up || !place.credits.admits(exclusive) {
+            if !place.admits(exclusive) {
                 continue;
             }
             let load = place.credits.used();
@@ -123,8 +123,8 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Hands over what is to be written to a worker now.
-    pub(crate) fn take_outbox(&mut self, slot: Slot, mut write: impl FnMut(Dispatch<&P>)) {
-        let Some(place) = self.places.get_mut(slot.index() as usize) else {
+    pub(crate) fn take_outbox(&mut self, seat: Seat, mut write: impl FnMut(Dispatch<&P>)) {
+        let Some(place) = self.places.get_mut(seat.index()) else {
             return;
         };
         while let Some(ticket) = place.outbox.pop_front() {

@@ -5,17 +5,17 @@
 
 use crate::{
     sched::ledger::{
-        Ledger, Ticket, Violation,
+        Ledger, Seat, Ticket, Violation,
         place::{Flight, Place},
     },
-    task::{Slot, TaskId},
+    task::TaskId,
 };
 
 impl<P, R> Ledger<P, R> {
     /// A worker says that it is about to poll a task for the first time.
-    pub(crate) fn started(&mut self, slot: Slot, ticket: Ticket) -> Result<TaskId, Violation> {
-        self.expects(slot, ticket)?;
-        let flight = Self::flight_mut(&mut self.places, slot, ticket)?;
+    pub(crate) fn started(&mut self, seat: Seat, ticket: Ticket) -> Result<TaskId, Violation> {
+        self.expects(seat, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if std::mem::replace(&mut flight.started, true) {
             return Err(Violation::StartedTwice(ticket));
         }
@@ -23,11 +23,11 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// A worker says whether it goes on announcing the starts of tasks of this name.
-    pub(crate) fn quiet(&mut self, slot: Slot, name: u16, quiet: bool) -> Result<(), Violation> {
+    pub(crate) fn quiet(&mut self, seat: Seat, name: u16, quiet: bool) -> Result<(), Violation> {
         if name >= self.names {
             return Err(Violation::UnknownName(name));
         }
-        if let Some(place) = self.place_mut(slot) {
+        if let Some(place) = self.place_mut(seat) {
             if quiet {
                 place.quiet.insert(name);
             } else {
@@ -38,8 +38,8 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Whether a result for this ticket is due, before any of its bytes is stored.
-    pub(crate) fn expects(&self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
-        let place = self.place(slot).ok_or(Violation::UnsentTicket(ticket))?;
+    pub(crate) fn expects(&self, seat: Seat, ticket: Ticket) -> Result<(), Violation> {
+        let place = self.place(seat).ok_or(Violation::UnsentTicket(ticket))?;
         if ticket == 0 || ticket > place.written {
             Err(Violation::UnsentTicket(ticket))
         } else if place.flights.contains_key(&ticket) {
@@ -50,15 +50,15 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Whether this task is still with its worker, and whether every task with that worker is being cancelled.
-    pub(crate) fn ending(&self, slot: Slot, ticket: Ticket) -> Option<bool> {
-        let place = self.place(slot)?;
+    pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
+        let place = self.place(seat)?;
         place.flights.get(&ticket)?;
         Some(place.flights.values().all(|flight| flight.cancelling))
     }
 
     /// The tickets of tasks that were sent and surely not started, and are not being cancelled.
-    pub(crate) fn revocable(&self, slot: Slot) -> Vec<Ticket> {
-        let Some(place) = self.place(slot) else {
+    pub(crate) fn revocable(&self, seat: Seat) -> Vec<Ticket> {
+        let Some(place) = self.place(seat) else {
             return Vec::new();
         };
         place
@@ -83,11 +83,11 @@ impl<P, R> Ledger<P, R> {
 
     pub(super) fn flight_mut(
         places: &mut [Place],
-        slot: Slot,
+        seat: Seat,
         ticket: Ticket,
     ) -> Result<&mut Flight, Violation> {
         let place = places
-            .get_mut(slot.index() as usize)
+            .get_mut(seat.index())
             .ok_or(Violation::UnsentTicket(ticket))?;
         if ticket == 0 || ticket >= place.next_ticket {
             return Err(Violation::UnsentTicket(ticket));

@@ -4,6 +4,7 @@
 
 use crate::{
     error::Started,
+    sched::ledger::Seat,
     task::{Slot, TaskId},
 };
 
@@ -91,7 +92,7 @@ pub(crate) enum Cancelled<R> {
     Queued(R),
     /// It is with a worker; `reply` has left if the caller had gone.
     Flight {
-        slot: Slot,
+        seat: Seat,
         ticket: Ticket,
         reply: Option<R>,
         /// The first request for this ticket: the worker has to be told.

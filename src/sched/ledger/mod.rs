@@ -2,7 +2,7 @@
 //!
 //! Belongs here: the state machine drawn in the module above; by role: `assign` to workers, `flight` with them, `settle`.
 //! Does not belong here: delivering replies, waking workers.
-//! Invariants: one settle per id; a slot never holds more than its credits; counted bytes are those of unsettled tasks.
+//! Invariants: one settle per id; a worker never holds more than its credits; counted bytes are those of unsettled tasks.
 
 mod assign;
 mod flight;
@@ -26,6 +26,8 @@ use crate::{
     task::{Slot, TaskId},
 };
 
+pub(crate) use place::Seat;
+
 #[derive(Debug)]
 struct Entry<P, R> {
     name: u16,
@@ -36,7 +38,7 @@ struct Entry<P, R> {
     /// Counted from 1.
     attempt: u32,
     reply: R,
-    flight: Option<(Slot, Ticket)>,
+    flight: Option<(Seat, Ticket)>,
 }
 
 #[derive(Debug)]
@@ -54,13 +56,13 @@ pub(crate) struct Ledger<P, R> {
 }
 
 impl<P, R> Ledger<P, R> {
-    pub(crate) fn new(slots: usize, names: u16, max_attempts: u32) -> Self {
+    pub(crate) fn new(names: u16, max_attempts: u32) -> Self {
         Self {
             next_id: 1,
             tasks: Table::new(),
             queue: Queue::default(),
             awaited: BTreeSet::new(),
-            places: (0..slots).map(|_| Place::down()).collect(),
+            places: Vec::new(),
             bytes: 0,
             max_attempts,
             names,
@@ -81,16 +83,27 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Tasks a worker has and has not reported the end of, the abandoned ones included.
-    pub(crate) fn in_flight(&self, slot: Slot) -> usize {
-        self.place(slot).map_or(0, |place| place.flights.len())
+    pub(crate) fn in_flight(&self, seat: Seat) -> usize {
+        self.place(seat).map_or(0, |place| place.flights.len())
     }
 
-    fn place(&self, slot: Slot) -> Option<&Place> {
-        self.places.get(slot.index() as usize)
+    /// The same of all workers, with their slots.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = (Slot, usize)> + '_ {
+        let taken = self.places.iter().filter(|place| place.taken);
+        taken.map(|place| (place.slot, place.flights.len()))
     }
 
-    fn place_mut(&mut self, slot: Slot) -> Option<&mut Place> {
-        self.places.get_mut(slot.index() as usize)
+    /// Whether a worker has been sent all the tasks that it may start.
+    pub(crate) fn is_spent(&self, seat: Seat) -> bool {
+        self.place(seat).is_some_and(|place| place.quota == Some(0))
+    }
+
+    fn place(&self, seat: Seat) -> Option<&Place> {
+        self.places.get(seat.index())
+    }
+
+    fn place_mut(&mut self, seat: Seat) -> Option<&mut Place> {
+        self.places.get_mut(seat.index())
     }
 
     /// Takes a task in, unless `limits` (tasks waiting, bytes unsettled) are reached; then it is handed back.
@@ -130,25 +143,42 @@ impl<P, R> Ledger<P, R> {
         Ok(id)
     }
 
-    /// A worker is ready to be sent tasks.
-    pub(crate) fn up(&mut self, slot: Slot, credits: u32) {
-        if let Some(place) = self.place_mut(slot) {
+    /// A worker is ready to be sent tasks, so many at once and so many in all. Its seat is its own until it is lost.
+    pub(crate) fn up(&mut self, slot: Slot, credits: u32, quota: Option<u32>) -> Seat {
+        let index = match self.places.iter().position(|place| !place.taken) {
+            Some(index) => index,
+            None => {
+                self.places.push(Place::free());
+                self.places.len() - 1
+            }
+        };
+        let seat = Seat::new(u32::try_from(index).unwrap_or(u32::MAX));
+        if let Some(place) = self.place_mut(seat) {
             debug_assert!(place.flights.is_empty());
-            *place = Place::up(credits);
+            *place = Place::of(slot, credits, quota);
         }
+        seat
     }
 
     /// No new tasks for this worker; what it has it keeps.
-    pub(crate) fn close(&mut self, slot: Slot) {
-        if let Some(place) = self.place_mut(slot) {
-            place.up = false;
+    pub(crate) fn close(&mut self, seat: Seat) {
+        if let Some(place) = self.place_mut(seat) {
+            place.open = false;
         }
     }
 
-    /// The same worker takes tasks again.
-    pub(crate) fn reopen(&mut self, slot: Slot) {
-        if let Some(place) = self.place_mut(slot) {
-            place.up = true;
+    /// No new tasks for this worker until its end.
+    pub(crate) fn retire(&mut self, seat: Seat) {
+        if let Some(place) = self.place_mut(seat) {
+            place.open = false;
+            place.retired = true;
+        }
+    }
+
+    /// The same worker takes tasks again, unless it retires.
+    pub(crate) fn reopen(&mut self, seat: Seat) {
+        if let Some(place) = self.place_mut(seat) {
+            place.open = place.taken && !place.retired;
         }
     }
 }

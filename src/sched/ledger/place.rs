@@ -9,8 +9,23 @@ use std::collections::{HashSet, VecDeque};
 use crate::{
     error::Started,
     sched::{credits::Credits, ledger::Ticket},
-    task::{IdMap, TaskId},
+    task::{IdMap, Slot, TaskId},
 };
+
+/// Names one worker's part of the table, from its being ready to its end. A slot can have two workers for a while, one that
+/// leaves and one that has come; each has a seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Seat(u32);
+
+impl Seat {
+    pub(crate) const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -42,8 +57,16 @@ impl Flight {
 
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) up: bool,
+    pub(super) slot: Slot,
+    /// Some worker has this seat.
+    pub(super) taken: bool,
+    /// It may be sent tasks.
+    pub(super) open: bool,
+    /// It will not be sent any more tasks, whatever opens.
+    pub(super) retired: bool,
     pub(super) credits: Credits,
+    /// How many more tasks it may start; `None` is no limit.
+    pub(super) quota: Option<u32>,
     pub(super) next_ticket: Ticket,
     pub(super) flights: IdMap<Ticket, Flight>,
     /// Names whose starts the worker no longer announces before the first poll.
@@ -54,11 +77,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Before its first worker.
-    pub(super) fn down() -> Self {
+    /// Nobody's.
+    pub(super) fn free() -> Self {
         Self {
-            up: false,
+            slot: Slot::new(0),
+            taken: false,
+            open: false,
+            retired: false,
             credits: Credits::new(0),
+            quota: None,
             next_ticket: 1,
             flights: IdMap::default(),
             quiet: HashSet::new(),
@@ -68,11 +95,37 @@ impl Place {
     }
 
     /// A new worker's: nothing of the one before is in it.
-    pub(super) fn up(credits: u32) -> Self {
+    pub(super) fn of(slot: Slot, credits: u32, quota: Option<u32>) -> Self {
         Self {
-            up: true,
+            slot,
+            taken: true,
+            open: true,
             credits: Credits::new(credits),
-            ..Self::down()
+            quota,
+            ..Self::free()
+        }
+    }
+
+    /// Whether a task of this kind may be sent now.
+    pub(super) fn admits(&self, exclusive: bool) -> bool {
+        self.open && self.quota != Some(0) && self.credits.admits(exclusive)
+    }
+
+    /// A task is on its way.
+    pub(super) fn take(&mut self, exclusive: bool) {
+        self.credits.take(exclusive);
+        if let Some(quota) = &mut self.quota {
+            *quota = quota.saturating_sub(1);
+        }
+    }
+
+    /// A task is not with this worker any more. One that never ran leaves its place to another.
+    pub(super) fn give_back(&mut self, ran: bool) {
+        self.credits.give_back();
+        if let Some(quota) = &mut self.quota
+            && !ran
+        {
+            *quota += 1;
         }
     }
 }

@@ -5,25 +5,23 @@
 
 use crate::{
     error::Started,
-    sched::{
-        credits::Credits,
-        ledger::{
-            Cancelled, Finished, Ledger, Lost, LostTask, Ticket, Unsettled, Verdict, Violation,
-            place::Flight,
-        },
+    sched::ledger::{
+        Cancelled, Finished, Ledger, Lost, LostTask, Seat, Ticket, Unsettled, Verdict, Violation,
+        place::{Flight, Place},
     },
-    task::{Slot, TaskId},
+    task::TaskId,
 };
 
 impl<P, R> Ledger<P, R> {
-    /// A worker reports the end of a task.
+    /// A worker reports the end of a task, and whether that ran at all.
     pub(crate) fn finished(
         &mut self,
-        slot: Slot,
+        seat: Seat,
         ticket: Ticket,
+        ran: bool,
     ) -> Result<Finished<R>, Violation> {
-        self.expects(slot, ticket)?;
-        let flight = self.landed(slot, ticket)?;
+        self.expects(seat, ticket)?;
+        let flight = self.landed(seat, ticket, ran)?;
         if flight.abandoned {
             return Ok(Finished::Abandoned);
         }
@@ -37,32 +35,32 @@ impl<P, R> Ledger<P, R> {
     /// the worker has gone.
     pub(crate) fn dropped(
         &mut self,
-        slot: Slot,
+        seat: Seat,
         ticket: Ticket,
         started: bool,
     ) -> Result<Option<R>, Violation> {
-        self.expects(slot, ticket)?;
-        let flight = Self::flight_mut(&mut self.places, slot, ticket)?;
+        self.expects(seat, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if !flight.cancelling && !flight.abandoned {
             flight.started |= started;
             return Ok(None);
         }
-        match self.finished(slot, ticket)? {
+        match self.finished(seat, ticket, started)? {
             Finished::Settle(reply) => Ok(Some(reply)),
             Finished::Abandoned => Ok(None),
         }
     }
 
     /// A worker does not have a task any more: its credit comes back.
-    fn landed(&mut self, slot: Slot, ticket: Ticket) -> Result<Flight, Violation> {
+    fn landed(&mut self, seat: Seat, ticket: Ticket, ran: bool) -> Result<Flight, Violation> {
         let place = self
-            .place_mut(slot)
+            .place_mut(seat)
             .ok_or(Violation::UnsentTicket(ticket))?;
         let flight = place
             .flights
             .remove(&ticket)
             .ok_or(Violation::SettledTicket(ticket))?;
-        place.credits.give_back();
+        place.give_back(ran);
         Ok(flight)
     }
 
@@ -78,30 +76,30 @@ impl<P, R> Ledger<P, R> {
         let Some(task) = self.tasks.get(id.get()) else {
             return Cancelled::Unknown;
         };
-        let Some((slot, ticket)) = task.flight else {
+        let Some((seat, ticket)) = task.flight else {
             self.queue.remove(id);
             return self
                 .settle(id)
                 .map_or(Cancelled::Unknown, Cancelled::Queued);
         };
-        if let Some(place) = self.places.get_mut(slot.index() as usize)
+        if let Some(place) = self.places.get_mut(seat.index())
             && ticket > place.written
         {
             // Still in the outbox: as good as queued.
             place.flights.remove(&ticket);
-            place.credits.give_back();
+            place.give_back(false);
             return self
                 .settle(id)
                 .map_or(Cancelled::Unknown, Cancelled::Queued);
         }
         let mut first = false;
-        if let Ok(flight) = Self::flight_mut(&mut self.places, slot, ticket) {
+        if let Ok(flight) = Self::flight_mut(&mut self.places, seat, ticket) {
             first = !std::mem::replace(&mut flight.cancelling, true);
             flight.abandoned |= abandon;
         }
         let reply = if abandon { self.settle(id) } else { None };
         Cancelled::Flight {
-            slot,
+            seat,
             ticket,
             reply,
             first,
@@ -109,8 +107,8 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Settles a cancelled task whose worker has not answered in time; the worker may go on with it.
-    pub(crate) fn abandon(&mut self, slot: Slot, ticket: Ticket) -> Option<(TaskId, R)> {
-        let flight = Self::flight_mut(&mut self.places, slot, ticket).ok()?;
+    pub(crate) fn abandon(&mut self, seat: Seat, ticket: Ticket) -> Option<(TaskId, R)> {
+        let flight = Self::flight_mut(&mut self.places, seat, ticket).ok()?;
         if std::mem::replace(&mut flight.abandoned, true) {
             return None;
         }
@@ -120,13 +118,13 @@ impl<P, R> Ledger<P, R> {
 
     /// The worker gave a task back that it had not started: it goes to the front of the queue, no attempt spent. Returns
     /// its reply if it had been cancelled instead: settled as not started.
-    pub(crate) fn revoked(&mut self, slot: Slot, ticket: Ticket) -> Result<Option<R>, Violation> {
-        self.expects(slot, ticket)?;
-        if Self::flight_mut(&mut self.places, slot, ticket)?.started {
+    pub(crate) fn revoked(&mut self, seat: Seat, ticket: Ticket) -> Result<Option<R>, Violation> {
+        self.expects(seat, ticket)?;
+        if Self::flight_mut(&mut self.places, seat, ticket)?.started {
             // It could be polled a second time elsewhere.
             return Err(Violation::GivenBackStarted(ticket));
         }
-        let flight = self.landed(slot, ticket)?;
+        let flight = self.landed(seat, ticket, false)?;
         if flight.cancelling {
             return Ok(self.settle(flight.id));
         }
@@ -137,23 +135,24 @@ impl<P, R> Ledger<P, R> {
         Ok(None)
     }
 
-    /// The worker of this slot has gone. `innocent` spares the attempts of its tasks: they did not cause it. `read` says
+    /// This worker has gone, and its seat is free. `innocent` spares the attempts of its tasks: they did not cause it. `read` says
     /// that all it had said was read.
-    pub(crate) fn lost(&mut self, slot: Slot, innocent: bool, read: bool) -> Lost<R> {
+    pub(crate) fn lost(&mut self, seat: Seat, innocent: bool, read: bool) -> Lost<R> {
         let mut lost = Lost {
             settled: Vec::new(),
             requeued: 0,
             suspects: 0,
         };
-        let Some(place) = self.places.get_mut(slot.index() as usize) else {
+        let Some(place) = self.places.get_mut(seat.index()) else {
             return lost;
         };
-        place.up = false;
-        place.credits = Credits::new(0);
-        place.outbox.clear();
-        let written = place.written;
-        let quiet = std::mem::take(&mut place.quiet);
-        let mut flights: Vec<(Ticket, Flight)> = place.flights.drain().collect();
+        let Place {
+            flights,
+            written,
+            quiet,
+            ..
+        } = std::mem::replace(place, Place::free());
+        let mut flights: Vec<(Ticket, Flight)> = flights.into_iter().collect();
         // Whoever was sent first hears of it first.
         flights.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, flight) in flights {
@@ -213,7 +212,7 @@ impl<P, R> Ledger<P, R> {
     /// Takes every task in flight out; their workers keep them, abandoned.
     pub(crate) fn take_flights(&mut self) -> Vec<Unsettled<R>> {
         let mut taken = Vec::new();
-        for (index, place) in (0..).zip(self.places.iter_mut()) {
+        for place in &mut self.places {
             for (&ticket, flight) in &mut place.flights {
                 // Its worker lives, and may have said so without having been heard.
                 let started = flight.started(ticket, place.written, &place.quiet, false);
@@ -222,7 +221,7 @@ impl<P, R> Ledger<P, R> {
                     self.bytes -= task.bytes;
                     taken.push(Unsettled {
                         id: flight.id,
-                        slot: Some(Slot::new(index)),
+                        slot: Some(place.slot),
                         started,
                         reply: task.reply,
                     });

@@ -8,18 +8,18 @@ mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 
 use crate::{
-    sched::{Ledger, NewTask, Ticket},
+    sched::{Ledger, NewTask, Seat, Ticket},
     task::{Slot, TaskId},
 };
 
-const A: Slot = Slot::new(0);
-const B: Slot = Slot::new(1);
+const A: Seat = Seat::new(0);
+const B: Seat = Seat::new(1);
 
 /// A ledger with workers of so many credits each; replies are names.
 fn pool(credits: &[u32]) -> Ledger<(), &'static str> {
-    let mut ledger = Ledger::new(credits.len(), 1, 3);
+    let mut ledger = Ledger::new(1, 3);
     for (index, credits) in (0..).zip(credits) {
-        ledger.up(Slot::new(index), *credits);
+        ledger.up(Slot::new(index), *credits, None);
     }
     ledger
 }
@@ -37,9 +37,9 @@ fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive:
 }
 
 /// Assigns what can be, and returns the tickets and tasks that this worker is sent.
-fn send(ledger: &mut Ledger<(), &'static str>, slot: Slot) -> Vec<(Ticket, TaskId)> {
+fn send(ledger: &mut Ledger<(), &'static str>, seat: Seat) -> Vec<(Ticket, TaskId)> {
     ledger.assign(false, |_| {});
     let mut sent = Vec::new();
-    ledger.take_outbox(slot, |task| sent.push((task.ticket, task.id)));
+    ledger.take_outbox(seat, |task| sent.push((task.ticket, task.id)));
     sent
 }

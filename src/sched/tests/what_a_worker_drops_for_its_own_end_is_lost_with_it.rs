@@ -5,6 +5,7 @@ use super::{A, accept, pool, send};
 use crate::{
     error::Started,
     sched::{Cancelled, Verdict, Violation},
+    task::Slot,
 };
 
 #[test]
@@ -22,7 +23,7 @@ fn what_had_started_is_lost_and_what_had_not_runs_again() {
     };
     assert_eq!((task.id, task.started), (ids[0], Started::Yes));
     assert_eq!(task.verdict, Verdict::Lost);
-    ledger.up(A, 1);
+    assert_eq!(ledger.up(Slot::new(0), 1, None), A);
     assert_eq!(send(&mut ledger, A), [(1, ids[1])]);
 }
 

@@ -21,7 +21,7 @@ impl PoolCore {
             return;
         }
         let awaited_only = self.results.is_over();
-        state.ledger.assign(awaited_only, |slot| self.raise(slot));
+        state.dispatch(awaited_only);
     }
 
     /// Results have crossed their limit: closes or opens the gate for what nobody awaits.

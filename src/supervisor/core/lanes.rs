@@ -3,13 +3,21 @@
 //! Belongs here: waking a session, what it has to tell its worker, and what it asks about tickets.
 //! Does not belong here: what the worker reports.
 
-use std::{sync::atomic::Ordering, task::Waker};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
-    sched::{Dispatch, Ticket, Violation},
+    sched::{Dispatch, Seat, Ticket, Violation},
     supervisor::{
         PoolCore,
-        core::{After, Signal},
+        core::{After, Lane, State},
     },
     task::{Slot, keep},
     wire::{ControlToWorker, Payload},
@@ -23,6 +31,37 @@ pub(crate) struct Outgoing {
     pub(crate) cancels: Vec<Ticket>,
 }
 
+/// Wakes the session of a seat.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    raised: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// A worker's seat as its session has it, from ready to its end.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) seat: Seat,
+    signal: Arc<Signal>,
+}
+
+impl Attached {
+    /// Makes sure that `waker` is woken when there is something to take. Returns whether there is already.
+    pub(crate) fn watch(&self, waker: &Waker) -> bool {
+        let old = keep(&mut self.signal.waker.lock(), waker);
+        drop(old);
+        self.signal.raised.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Attached {
+    /// A waker left here would keep its runtime, and that its descriptors, as long as anybody holds the pool.
+    fn drop(&mut self) {
+        let waker = self.signal.waker.lock().take();
+        drop(waker);
+    }
+}
+
 impl Signal {
     fn raise(&self) {
         if !self.raised.swap(true, Ordering::AcqRel)
@@ -33,93 +72,103 @@ impl Signal {
     }
 }
 
+impl State {
+    /// Assigns what can be, and wakes the sessions of those who got something: a session's waker is this crate's own and may
+    /// be woken under the lock.
+    pub(super) fn dispatch(&mut self, awaited_only: bool) {
+        let lanes = &self.lanes;
+        self.ledger.assign(awaited_only, |seat| {
+            if let Some(lane) = lanes.get(seat.index()) {
+                lane.signal.raise();
+            }
+        });
+    }
+
+    /// Has the session of a seat begin the ladder of a task.
+    pub(super) fn begin_ladder(&mut self, seat: Seat, ticket: Ticket) {
+        if let Some(lane) = self.lanes.get_mut(seat.index()) {
+            lane.control.push(ControlToWorker::Cancel { ticket });
+            lane.cancels.push(ticket);
+            lane.signal.raise();
+        }
+    }
+}
+
 impl PoolCore {
-    /// Wakes the session of a slot, whose waker is this crate's own and may be woken under the lock.
-    pub(super) fn raise(&self, slot: Slot) {
-        if let Some(signal) = self.signals.get(slot.index() as usize) {
-            signal.raise();
-        }
-    }
-
-    /// Makes sure that `waker` is woken when there is something to take. Returns whether there is already.
-    pub(crate) fn watch(&self, slot: Slot, waker: &Waker) -> bool {
-        let Some(signal) = self.signals.get(slot.index() as usize) else {
-            return false;
-        };
-        let old = keep(&mut signal.waker.lock(), waker);
-        drop(old);
-        signal.raised.swap(false, Ordering::AcqRel)
-    }
-
-    /// The slot's session has ended. A waker left here would keep its runtime, and that its descriptors, as long as
-    /// anybody holds the pool.
-    pub(crate) fn unwatch(&self, slot: Slot) {
-        if let Some(signal) = self.signals.get(slot.index() as usize) {
-            let waker = signal.waker.lock().take();
-            drop(waker);
-        }
-    }
-
     /// Takes what a session has to tell its worker. `write` queues a task's frame, and no more: the lock is held.
     pub(crate) fn take_outgoing(
         &self,
-        slot: Slot,
+        seat: Seat,
         into: &mut Outgoing,
         write: impl FnMut(Dispatch<&Payload>),
     ) {
         let mut state = self.state.lock();
         // From where the payload is: a clone of it may have to allocate.
-        state.ledger.take_outbox(slot, write);
-        if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
+        state.ledger.take_outbox(seat, write);
+        if let Some(lane) = state.lanes.get_mut(seat.index()) {
             into.control.append(&mut lane.control);
             into.cancels.append(&mut lane.cancels);
         }
     }
 
-    /// A worker is ready for tasks.
-    pub(crate) fn up(&self, slot: Slot) {
+    /// A worker is ready for tasks, so many in all.
+    pub(crate) fn up(&self, slot: Slot, quota: Option<u32>) -> Attached {
         let mut after = After::default();
-        {
+        let attached = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
-                lane.control.clear();
-                lane.cancels.clear();
+            let seat = state.ledger.up(slot, self.config.concurrency, quota);
+            if state.lanes.len() <= seat.index() {
+                state.lanes.resize_with(seat.index() + 1, Lane::default);
             }
-            state.ledger.up(slot, self.config.concurrency);
+            let signal = Arc::new(Signal::default());
+            if let Some(lane) = state.lanes.get_mut(seat.index()) {
+                // Nothing of the worker that had this seat before is left in it.
+                *lane = Lane {
+                    signal: Arc::clone(&signal),
+                    ..Lane::default()
+                };
+            }
             self.freed(state, &mut after);
-        }
+            Attached { seat, signal }
+        };
         self.finish(after);
+        attached
+    }
+
+    /// A worker is not to be sent any more tasks for now.
+    pub(crate) fn close_seat(&self, seat: Seat) {
+        self.state.lock().ledger.close(seat);
     }
 
     /// A worker is not to be sent any more tasks.
-    pub(crate) fn close_slot(&self, slot: Slot) {
-        self.state.lock().ledger.close(slot);
+    pub(crate) fn retire_seat(&self, seat: Seat) {
+        self.state.lock().ledger.retire(seat);
     }
 
     /// A worker takes tasks again after all.
-    pub(crate) fn reopen_slot(&self, slot: Slot) {
+    pub(crate) fn reopen_seat(&self, seat: Seat) {
         let mut after = After::default();
         {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            state.ledger.reopen(slot);
+            state.ledger.reopen(seat);
             self.freed(state, &mut after);
         }
         self.finish(after);
     }
 
     /// Whether a result for this ticket is due.
-    pub(crate) fn expects(&self, slot: Slot, ticket: Ticket) -> Result<(), Violation> {
-        self.state.lock().ledger.expects(slot, ticket)
+    pub(crate) fn expects(&self, seat: Seat, ticket: Ticket) -> Result<(), Violation> {
+        self.state.lock().ledger.expects(seat, ticket)
     }
 
     /// Whether a ticket is still with its worker, and whether all that is with it is being cancelled.
-    pub(crate) fn ending(&self, slot: Slot, ticket: Ticket) -> Option<bool> {
-        self.state.lock().ledger.ending(slot, ticket)
+    pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
+        self.state.lock().ledger.ending(seat, ticket)
     }
 
-    pub(crate) fn revocable(&self, slot: Slot) -> Vec<Ticket> {
-        self.state.lock().ledger.revocable(slot)
+    pub(crate) fn revocable(&self, seat: Seat) -> Vec<Ticket> {
+        self.state.lock().ledger.revocable(seat)
     }
 }

@@ -13,16 +13,12 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    task::Waker,
-    time::Instant,
-};
+use std::{sync::Arc, task::Waker, time::Instant};
 
 use parking_lot::Mutex;
 
 pub(crate) use intake::SubmitTask;
-pub(crate) use lanes::Outgoing;
+pub(crate) use lanes::{Attached, Outgoing};
 pub(crate) use settle::{End, Event};
 
 use crate::{
@@ -32,9 +28,10 @@ use crate::{
         Config,
         budget::ResultBudget,
         control::Control,
+        core::lanes::Signal,
         reply::{Reply, Settled},
     },
-    task::{Fault, FaultPoint, Slot, TaskId},
+    task::{Fault, FaultPoint, TaskId},
     wire::{ControlToWorker, Payload},
 };
 
@@ -47,11 +44,12 @@ enum Admission {
     Closed,
 }
 
-#[derive(Debug)]
+/// What the session of a seat has to hear.
+#[derive(Debug, Default)]
 struct Lane {
+    signal: Arc<Signal>,
     control: Vec<ControlToWorker>,
     cancels: Vec<Ticket>,
-    done: u64,
 }
 
 #[derive(Debug)]
@@ -59,7 +57,10 @@ struct State {
     ledger: Ledger<Payload, Reply>,
     admission: Admission,
     counts: Counts,
+    /// By seat.
     lanes: Vec<Lane>,
+    /// By slot, how many tasks its workers have ended.
+    done: Vec<u64>,
     /// Nothing is sent to workers.
     paused: bool,
     /// The pool ends, and cancels what it has for itself.
@@ -68,13 +69,6 @@ struct State {
     full: bool,
     /// Maps that wait for room.
     room: Vec<Waker>,
-}
-
-/// Wakes the session of a slot.
-#[derive(Debug, Default)]
-struct Signal {
-    raised: AtomicBool,
-    waker: Mutex<Option<Waker>>,
 }
 
 /// What follows from a change and must not happen under the lock, because it runs code of others.
@@ -94,7 +88,6 @@ pub(crate) struct PoolCore {
     pub(crate) results: Arc<ResultBudget>,
     pub(crate) fault: Fault,
     state: Mutex<State>,
-    signals: Vec<Signal>,
     /// Notified when the last task has settled.
     pub(crate) idle: tokio::sync::Notify,
 }
@@ -105,22 +98,16 @@ impl PoolCore {
         Arc::new_cyclic(|core| Self {
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
-                ledger: Ledger::new(slots, config.table.len(), config.knobs.max_attempts),
+                ledger: Ledger::new(config.table.len(), config.knobs.max_attempts),
                 admission: Admission::Open,
                 counts: Counts::default(),
-                lanes: (0..slots)
-                    .map(|_| Lane {
-                        control: Vec::new(),
-                        cancels: Vec::new(),
-                        done: 0,
-                    })
-                    .collect(),
+                lanes: Vec::new(),
+                done: vec![0; slots],
                 paused: false,
                 ending: false,
                 full: false,
                 room: Vec::new(),
             }),
-            signals: (0..slots).map(|_| Signal::default()).collect(),
             control: Control::new(slots, config.rules),
             fault: Fault::default(),
             idle: tokio::sync::Notify::new(),
@@ -136,16 +123,19 @@ impl PoolCore {
     pub(crate) fn numbers(&self) -> Numbers {
         let state = self.state.lock();
         let found = state.ledger.quantities();
+        let mut slots: Vec<(usize, u64)> = state.done.iter().map(|done| (0, *done)).collect();
+        for (slot, load) in state.ledger.loads() {
+            if let Some((in_flight, _)) = slots.get_mut(slot.index() as usize) {
+                *in_flight += load;
+            }
+        }
         Numbers {
             queued: found.waiting,
             in_flight: found.in_flight,
             bytes: found.bytes,
             counts: state.counts,
             paused: state.paused,
-            slots: (0..)
-                .zip(&state.lanes)
-                .map(|(index, lane)| (state.ledger.in_flight(Slot::new(index)), lane.done))
-                .collect(),
+            slots,
         }
     }
 

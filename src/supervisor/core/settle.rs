@@ -9,14 +9,13 @@ use std::sync::Arc;
 use crate::{
     error::{Crash, CrashReport, LossCause, Rejected, Started, capture},
     observe::{Counts, log},
-    sched::{Cancelled, Finished, Ticket, Verdict, Violation},
+    sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
-    wire::ControlToWorker,
 };
 
 /// What a worker has reported.
@@ -54,15 +53,13 @@ impl PoolCore {
                     after.settle(state, reply, Settled::Cancelled { started: false });
                 }
                 Cancelled::Flight {
-                    slot,
+                    seat,
                     ticket,
                     reply,
                     first,
                 } => {
-                    if first && let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
-                        lane.control.push(ControlToWorker::Cancel { ticket });
-                        lane.cancels.push(ticket);
-                        self.raise(slot);
+                    if first {
+                        state.begin_ladder(seat, ticket);
                     }
                     if let Some(reply) = reply {
                         after.settle(state, reply, Settled::Cancelled { started: true });
@@ -78,12 +75,12 @@ impl PoolCore {
     }
 
     /// Settles a cancelled task whose worker has not ended it within the grace.
-    pub(crate) fn abandon(&self, slot: Slot, ticket: Ticket) {
+    pub(crate) fn abandon(&self, seat: Seat, ticket: Ticket) {
         let mut after = After::default();
         {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            if let Some((_, reply)) = state.ledger.abandon(slot, ticket) {
+            if let Some((_, reply)) = state.ledger.abandon(seat, ticket) {
                 after.settle(state, reply, Settled::Cancelled { started: true });
                 self.freed(state, &mut after);
             }
@@ -92,37 +89,43 @@ impl PoolCore {
     }
 
     /// Takes note of what a worker has reported, in its order, up to the first thing that no honest worker does.
-    pub(crate) fn apply(&self, slot: Slot, events: &mut Vec<Event>) -> Result<(), Violation> {
+    pub(crate) fn apply(
+        &self,
+        worker: (Slot, Seat),
+        events: &mut Vec<Event>,
+    ) -> Result<(), Violation> {
         let mut after = After::default();
         let mut verdict = Ok(());
         {
             let mut guard = self.state.lock();
             let state = &mut *guard;
+            let (slot, seat) = worker;
             let mut done = 0;
             let mut revoked = false;
             for event in events.drain(..) {
                 let applied = match event {
-                    Event::Started(ticket) => state.ledger.started(slot, ticket).map(|_| None),
+                    Event::Started(ticket) => state.ledger.started(seat, ticket).map(|_| None),
                     Event::Quiet(name, quiet) => {
-                        state.ledger.quiet(slot, name, quiet).map(|()| None)
+                        state.ledger.quiet(seat, name, quiet).map(|()| None)
                     }
                     Event::Revoked(ticket) => {
                         revoked = true;
                         let settled = Settled::Cancelled { started: false };
                         state
                             .ledger
-                            .revoked(slot, ticket)
+                            .revoked(seat, ticket)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Dropped { ticket, started } => {
                         let settled = Settled::Cancelled { started };
                         state
                             .ledger
-                            .dropped(slot, ticket, started)
+                            .dropped(seat, ticket, started)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Finished(ticket, settled) => {
-                        state.ledger.finished(slot, ticket).map(|finished| {
+                        let ran = !matches!(settled, Settled::Cancelled { started: false });
+                        state.ledger.finished(seat, ticket, ran).map(|finished| {
                             done += 1;
                             match finished {
                                 Finished::Settle(reply) => Some((reply, settled)),
@@ -142,8 +145,8 @@ impl PoolCore {
                     }
                 }
             }
-            if let Some(lane) = state.lanes.get_mut(slot.index() as usize) {
-                lane.done += done;
+            if let Some(total) = state.done.get_mut(slot.index() as usize) {
+                *total += done;
             }
             if revoked {
                 self.requeued(state);
@@ -159,7 +162,7 @@ impl PoolCore {
     /// Returns how many tasks were settled and how many went back to the queue.
     pub(crate) fn lost(
         &self,
-        slot: Slot,
+        seat: Seat,
         crash: &Arc<Crash>,
         innocent: bool,
         read: bool,
@@ -168,7 +171,7 @@ impl PoolCore {
         let (settled, requeued) = {
             let mut guard = self.state.lock();
             let state = &mut *guard;
-            let lost = state.ledger.lost(slot, innocent, read);
+            let lost = state.ledger.lost(seat, innocent, read);
             let suspects = if innocent { 0 } else { lost.suspects };
             let settled = lost.settled.len();
             for task in lost.settled {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{
     config::{Launcher, PoolConfig},
     error::{Crash, LossCause, Rejected, Started, WorkerStartError},
-    sched::{RestartRules, Ticket},
+    sched::{RestartRules, Seat, Ticket},
     supervisor::{
         Config, Launch, LaunchOrder, Launched, PoolCore, SubmitTask, TaskTable,
         core::{End, Event, Outgoing},
@@ -21,7 +21,8 @@ use crate::{
     wire::Payload,
 };
 
-const A: Slot = Slot::new(0);
+const SLOT: Slot = Slot::new(0);
+const A: Seat = Seat::new(0);
 
 #[derive(Debug)]
 struct Never;
@@ -61,7 +62,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
         one_life: false,
         init_args: None,
     });
-    core.up(A);
+    core.up(SLOT, None);
     core
 }
 
@@ -86,7 +87,7 @@ fn told(core: &PoolCore) -> (Vec<(Ticket, TaskId)>, Outgoing) {
 
 fn lose(core: &PoolCore) {
     let crash = Crash {
-        slot: A,
+        slot: SLOT,
         generation: 0,
         pid: None,
         code: None,
@@ -119,7 +120,7 @@ fn what_was_to_be_said_to_a_lost_worker_is_not_said_to_the_next() {
         outcome(&cell),
         Some(Settled::Cancelled { started: false })
     ));
-    core.up(A);
+    core.up(SLOT, None);
     let (next, _cell) = submit(&core);
     let (tasks, rest) = told(&core);
     // The same ticket: a Cancel of the old one would end the new one.
@@ -166,12 +167,12 @@ fn what_a_lost_worker_still_says_is_not_taken_for_the_word_of_the_next() {
     assert_eq!(told(&core).0, [(1, id)]);
     lose(&core);
     let done = || Event::Finished(1, Settled::Done(Payload::default()));
-    assert!(core.apply(A, &mut vec![done()]).is_err());
-    core.up(A);
+    assert!(core.apply((SLOT, A), &mut vec![done()]).is_err());
+    core.up(SLOT, None);
     // Sent again under the same ticket, but not written yet.
-    assert!(core.apply(A, &mut vec![done()]).is_err());
+    assert!(core.apply((SLOT, A), &mut vec![done()]).is_err());
     assert_eq!(told(&core).0, [(1, id)]);
-    assert!(core.apply(A, &mut vec![done()]).is_ok());
+    assert!(core.apply((SLOT, A), &mut vec![done()]).is_ok());
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn an_awaited_task_that_comes_back_is_sent_beside_results_over_their_limit() {
     assert_eq!(told(&core).0.len(), 1);
     let large = Payload::new(Bytes::from(vec![0; 200]), Vec::new());
     let done = Event::Finished(1, Settled::Done(large));
-    core.apply(A, &mut vec![done]).unwrap();
+    core.apply((SLOT, A), &mut vec![done]).unwrap();
     let (id, cell) = submit(&core);
     assert_eq!(told(&core).0, []);
     // Somebody awaits it, and says so once.
@@ -189,7 +190,7 @@ fn an_awaited_task_that_comes_back_is_sent_beside_results_over_their_limit() {
     core.expedite(id);
     assert_eq!(told(&core).0, [(2, id)]);
     lose(&core);
-    core.up(A);
+    core.up(SLOT, None);
     assert_eq!(told(&core).0, [(1, id)]);
     assert!(outcome(&untaken).is_some());
 }

@@ -28,9 +28,10 @@ use crate::{
     error::{CrashReport, LossCause, Started, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
     observe::{ExitStatus, PoolEvent, SlotState},
+    sched::Seat,
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
-        core::End,
+        core::{Attached, End},
         life::{
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
             starting::{end_unready, read_out, start},
@@ -75,6 +76,8 @@ pub(super) enum LifeEnded {
 struct Guard {
     core: Arc<PoolCore>,
     launched: Option<Launched>,
+    /// Its seat in the core, from ready until what it had is settled.
+    seat: Option<Seat>,
     /// Where its worker connects, until it has. Goes after the worker was killed, or that would complain of it.
     endpoint: Option<Endpoint>,
     disarmed: bool,
@@ -99,6 +102,7 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     let mut guard = Guard {
         core: Arc::clone(&core),
         launched: None,
+        seat: None,
         endpoint: None,
         disarmed: false,
     };
@@ -123,7 +127,7 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
             }
             report(
                 &birth,
-                guard.launched.as_mut(),
+                &mut guard,
                 None,
                 began,
                 Loss {
@@ -247,7 +251,7 @@ async fn run(
             };
             report(
                 birth,
-                guard.launched.as_mut(),
+                guard,
                 exit,
                 decided,
                 Loss {
@@ -265,7 +269,8 @@ async fn run(
         return LifeEnded::Abnormally;
     };
     let worker = WorkerInfo::new(slot, birth.generation, launched.pid);
-    ready(birth, worker, decided.elapsed());
+    let attached = ready(birth, worker, decided.elapsed());
+    guard.seat = Some(attached.seat);
     let Launched {
         process,
         stdout,
@@ -275,6 +280,7 @@ async fn run(
     let ended = session::serve(Session {
         core,
         slot,
+        attached,
         data: greeted.data,
         control,
         reader: greeted.reader,
@@ -290,7 +296,7 @@ async fn run(
 }
 
 /// The worker takes tasks from here on.
-fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
+fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attached {
     let (core, slot) = (&*birth.core, birth.slot);
     let lost_at = core
         .control
@@ -299,7 +305,7 @@ fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
             record.lost_at.take()
         })
         .flatten();
-    core.up(slot);
+    let attached = core.up(slot, None);
     if let Some((parked, open_for)) = core.control.ready(slot) {
         core.set_available(None);
         core.control
@@ -315,6 +321,7 @@ fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) {
             after: lost_at.elapsed(),
         });
     }
+    attached
 }
 
 #[cfg(test)]

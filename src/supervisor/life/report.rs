@@ -54,7 +54,9 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     if planned {
         // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
         let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
-        birth.core.lost(birth.slot, &crash, innocent, read);
+        if let Some(seat) = guard.seat.take() {
+            birth.core.lost(seat, &crash, innocent, read);
+        }
     } else {
         let loss = Loss {
             cause,
@@ -62,7 +64,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             innocent,
             read,
         };
-        report(birth, guard.launched.as_mut(), exit, born, loss);
+        report(birth, guard, exit, born, loss);
     }
     outcome
 }
@@ -101,14 +103,18 @@ pub(super) fn crash(
 /// Settles the tasks of a worker that was lost, and tells everybody.
 pub(super) fn report(
     birth: &Birth,
-    launched: Option<&mut Launched>,
+    guard: &mut Guard,
     exit: Option<ExitStatus>,
     born: Instant,
     loss: Loss,
 ) {
+    let launched = guard.launched.as_mut();
     let crash = crash(birth, launched, exit, born, loss.cause, loss.detail);
     let core = &birth.core;
-    let (mut lost, mut requeued) = core.lost(birth.slot, &crash, loss.innocent, loss.read);
+    let (mut lost, mut requeued) = match guard.seat.take() {
+        Some(seat) => core.lost(seat, &crash, loss.innocent, loss.read),
+        None => (0, 0),
+    };
     if core.config.one_life {
         lost += core.lost_with(&crash);
         requeued = 0;

@@ -113,7 +113,7 @@ impl Running<'_> {
         self.hold(holder);
         if holder.is_some() {
             // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.
-            for ticket in self.session.core.revocable(self.session.slot) {
+            for ticket in self.session.core.revocable(self.session.attached.seat) {
                 self.say(&ControlToWorker::Revoke { ticket });
             }
             self.kill_if_held_alone();
@@ -123,9 +123,9 @@ impl Running<'_> {
     /// Takes note of who holds the loop.
     pub(super) fn hold(&mut self, holder: Option<Ticket>) {
         match (self.held, holder) {
-            (None, Some(_)) => self.session.core.close_slot(self.session.slot),
+            (None, Some(_)) => self.session.core.close_seat(self.session.attached.seat),
             (Some(_), None) if self.why.is_none() => {
-                self.session.core.reopen_slot(self.session.slot);
+                self.session.core.reopen_seat(self.session.attached.seat);
             }
             _ => {}
         }

@@ -34,7 +34,7 @@ impl Running<'_> {
         let mut broken = false;
         session
             .core
-            .take_outgoing(session.slot, &mut self.outgoing, |task| {
+            .take_outgoing(session.attached.seat, &mut self.outgoing, |task| {
                 let index = session.indexes.get(usize::from(task.name)).copied();
                 let name = index.unwrap_or(u16::MAX);
                 let attachments = lengths(task.payload);
@@ -60,7 +60,7 @@ impl Running<'_> {
             if self
                 .session
                 .core
-                .ending(self.session.slot, ticket)
+                .ending(self.session.attached.seat, ticket)
                 .is_some()
             {
                 self.ladder.begin(ticket, now);
@@ -127,8 +127,8 @@ impl Running<'_> {
     }
 
     pub(super) fn take_frames(&mut self, frames: &mut usize) -> Result<(), String> {
-        let (core, slot) = (self.session.core, self.session.slot);
-        let due = |ticket| core.expects(slot, ticket).map_err(violation);
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        let due = |ticket| core.expects(seat, ticket).map_err(violation);
         loop {
             if self.events.len() >= MAX_EVENTS {
                 self.apply()?;
@@ -212,12 +212,14 @@ impl Running<'_> {
         let ends = |event: &Event| matches!(event, Event::Finished(..) | Event::Revoked(_));
         let ended = self.events.iter().any(ends);
         let (core, slot) = (self.session.core, self.session.slot);
-        core.apply(slot, &mut self.events).map_err(violation)?;
+        let seat = self.session.attached.seat;
+        core.apply((slot, seat), &mut self.events)
+            .map_err(violation)?;
         if ended {
             core.control.healthy(slot);
             if !self.ladder.is_empty() {
                 self.ladder
-                    .retain(|ticket| core.ending(slot, ticket).is_some());
+                    .retain(|ticket| core.ending(seat, ticket).is_some());
                 self.kill_if_held_alone();
                 self.end_if_alone();
             }

@@ -58,7 +58,7 @@ impl Running<'_> {
     /// No new tasks for a worker that is to end.
     fn close(&self) {
         let (core, slot) = (self.session.core, self.session.slot);
-        core.close_slot(slot);
+        core.retire_seat(self.session.attached.seat);
         core.control
             .slot(slot, |record| record.state = SlotState::Ending);
     }
@@ -114,7 +114,7 @@ impl Running<'_> {
     /// A cancelled task that holds the loop ends with its worker as soon as nobody else is in that.
     pub(super) fn kill_if_held_alone(&mut self) {
         let Some(ticket) = self.held else { return };
-        match self.session.core.ending(self.session.slot, ticket) {
+        match self.session.core.ending(self.session.attached.seat, ticket) {
             Some(true) => self.kill(Why::Stuck(format!(
                 "a cancelled task held its event loop for {HELD:?} and longer"
             ))),
@@ -129,7 +129,10 @@ impl Running<'_> {
         for step in self.ladder.due(now) {
             match step {
                 Step::Ask => self.ask(),
-                Step::Expired(ticket) => self.session.core.abandon(self.session.slot, ticket),
+                Step::Expired(ticket) => self
+                    .session
+                    .core
+                    .abandon(self.session.attached.seat, ticket),
             }
         }
         self.end_if_alone();
@@ -165,9 +168,9 @@ impl Running<'_> {
         if self.why.is_some() {
             return;
         }
-        let (core, slot) = (self.session.core, self.session.slot);
+        let (core, seat) = (self.session.core, self.session.attached.seat);
         let mut expired = self.ladder.expired();
-        if expired.any(|ticket| core.ending(slot, ticket) == Some(true)) {
+        if expired.any(|ticket| core.ending(seat, ticket) == Some(true)) {
             drop(expired);
             self.end(Why::Stuck(format!(
                 "a cancelled task had not ended {:?} later",

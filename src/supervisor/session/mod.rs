@@ -32,7 +32,7 @@ use crate::{
     supervisor::{
         PoolCore, WorkerProcess,
         allowance::Allowance,
-        core::{Event, Outgoing},
+        core::{Attached, Event, Outgoing},
         ladder::Ladder,
         relay::Relay,
         session::ending::Partial,
@@ -90,6 +90,7 @@ pub(super) enum Why {
 pub(super) struct Session<'a> {
     pub(super) core: &'a PoolCore,
     pub(super) slot: Slot,
+    pub(super) attached: Attached,
     pub(super) data: Stream,
     pub(super) control: Stream,
     pub(super) reader: FrameReader,
@@ -168,17 +169,11 @@ struct Running<'a> {
     armed: Option<Instant>,
 }
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.session.core.unwatch(self.session.slot);
-    }
-}
-
 impl Running<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         self.session.core.fault(FaultPoint::Session);
         self.take_commands(cx);
-        if self.session.core.watch(self.session.slot, cx.waker()) {
+        if self.session.attached.watch(cx.waker()) {
             self.take_outgoing();
         }
         let mut more = false;

@@ -1,6 +1,6 @@
 //! How tasks end other than by their worker's report, and that the end has come to all of them.
 
-use super::pool::{Pool, slot};
+use super::pool::{Pool, seat};
 use crate::{
     error::Started,
     sched::{Cancelled, Ticket, Verdict, ledger::Unsettled, model::reference::Loss},
@@ -24,6 +24,7 @@ impl Pool {
                 if let Some((index, _)) = task.flight {
                     let flights = &mut self.reference.workers[index].flights;
                     flights.retain(|flight| flight.id != id);
+                    self.reference.workers[index].unsent();
                 }
                 self.reference.settle(id);
                 match task.flight {
@@ -33,14 +34,14 @@ impl Pool {
             }
             (
                 Cancelled::Flight {
-                    slot,
+                    seat,
                     ticket,
                     reply,
                     first,
                 },
                 Some((index, expected)),
             ) => {
-                assert_eq!((slot.index() as usize, ticket), (index, expected));
+                assert_eq!((seat.index(), ticket), (index, expected));
                 let flights = &mut self.reference.workers[index].flights;
                 let flight = flights.iter_mut().find(|flight| flight.id == id).unwrap();
                 assert_eq!(first, !flight.cancelling);
@@ -62,7 +63,7 @@ impl Pool {
     }
 
     pub(super) fn abandon(&mut self, index: usize, ticket: Ticket) -> &'static str {
-        let found = self.ledger.abandon(slot(index), ticket);
+        let found = self.ledger.abandon(seat(index), ticket);
         let flights = &mut self.reference.workers[index].flights;
         let flight = flights
             .iter_mut()
@@ -82,7 +83,7 @@ impl Pool {
 
     pub(super) fn lost(&mut self, index: usize, innocent: bool, read: bool) -> &'static str {
         let before = self.reference.workers[index].clone();
-        let lost = self.ledger.lost(slot(index), innocent, read);
+        let lost = self.ledger.lost(seat(index), innocent, read);
         let (losses, requeued, suspects) = self.reference.lost(index, innocent, read);
         assert_eq!(lost.requeued, requeued);
         assert_eq!(lost.suspects as usize, suspects);
@@ -133,7 +134,7 @@ impl Pool {
         let mut found: Vec<(u64, usize, Started)> = Vec::new();
         for task in taken {
             self.settled(task.id.get(), &task.reply);
-            let index = task.slot.unwrap().index() as usize;
+            let index = task.slot.unwrap().index() as usize - 7;
             found.push((task.id.get(), index, task.started));
         }
         found.sort_unstable_by_key(|(id, ..)| *id);

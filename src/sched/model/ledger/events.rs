@@ -19,15 +19,20 @@ pub(super) enum Event {
     Write(usize),
     Started(usize, Ticket),
     Quiet(usize, u16, bool),
-    Finished(usize, Ticket),
+    /// Did it run?
+    Finished(usize, Ticket, bool),
+    /// Had it started?
+    Dropped(usize, Ticket, bool),
     Revoked(usize, Ticket),
     Cancel(u64, bool),
     Abandon(usize, Ticket),
     /// Innocent, and read to its end?
     Lost(usize, bool, bool),
-    Up(usize, u32),
+    /// With so many credits, for so many tasks in all.
+    Up(u32, Option<u32>),
     Close(usize),
     Reopen(usize),
+    Retire(usize),
     TakeWaiting,
     TakeFlights,
 }
@@ -66,7 +71,8 @@ impl Pool {
             88..=109 => Event::Write(slot),
             110..=129 => Event::Started(slot, ticket),
             130..=135 => Event::Quiet(slot, name, random.odds(2, 3)),
-            136..=165 => Event::Finished(slot, ticket),
+            136..=162 => Event::Finished(slot, ticket, random.odds(9, 10)),
+            163..=165 => Event::Dropped(slot, ticket, random.odds(1, 2)),
             166..=172 => Event::Revoked(slot, ticket),
             173..=182 => Event::Cancel(id, random.odds(1, 2)),
             // The ladder knows only of tickets that were written.
@@ -74,7 +80,13 @@ impl Pool {
             187..=190 => Event::Lost(slot, random.odds(1, 3), random.odds(2, 3)),
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),
-            _ if !worker.alive => Event::Up(slot, u32::try_from(random.between(1, 8)).unwrap()),
+            194 if worker.alive => Event::Retire(slot),
+            _ if workers.iter().any(|worker| !worker.alive) => {
+                let [credits, quota] = [random.between(1, 8), random.between(1, 40)];
+                let quota = u32::try_from(quota).unwrap();
+                let quota = random.odds(1, 2).then_some(quota);
+                Event::Up(u32::try_from(credits).unwrap(), quota)
+            }
             _ if random.odds(1, 100) => Event::TakeWaiting,
             _ if random.odds(1, 100) => Event::TakeFlights,
             _ => Event::Assign,

@@ -6,12 +6,15 @@ mod pool;
 
 use std::collections::BTreeMap;
 
-use pool::{Pool, slot};
+use pool::{Pool, seat};
 
-use crate::sched::{Ledger, NewTask, model::Run};
+use crate::{
+    sched::{Ledger, NewTask, model::Run},
+    task::Slot,
+};
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 33] = [
+const EVERYTHING: [&str; 36] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -24,6 +27,8 @@ const EVERYTHING: [&str; 33] = [
     "cancelled in the queue",
     "cancelled, unknown",
     "closed",
+    "dropped",
+    "dropped, cancelled",
     "ended before",
     "finished",
     "finished, abandoned",
@@ -39,6 +44,7 @@ const EVERYTHING: [&str; 33] = [
     "reopened",
     "requeued",
     "requeued, innocent",
+    "retired",
     "revoked",
     "revoked, cancelled",
     "started",
@@ -92,9 +98,9 @@ fn sixteen_tasks_on_two_idle_workers_are_eight_and_eight() {
 
 /// What idle workers get of so many tasks.
 fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
-    let mut ledger = Ledger::new(workers, 1, 1);
-    for index in 0..workers {
-        ledger.up(slot(index), credits);
+    let mut ledger = Ledger::new(1, 1);
+    for _ in 0..workers {
+        ledger.up(Slot::new(0), credits, None);
     }
     for reply in 0..tasks {
         let task = NewTask {
@@ -109,6 +115,6 @@ fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
     }
     ledger.assign(false, |_| {});
     (0..workers)
-        .map(|index| ledger.in_flight(slot(index)))
+        .map(|index| ledger.in_flight(seat(index)))
         .collect()
 }

@@ -3,7 +3,7 @@
 use super::events::Event;
 use crate::{
     sched::{
-        Dispatch, Finished, Full, Ledger, NewTask, Ticket, Violation,
+        Dispatch, Finished, Full, Ledger, NewTask, Seat, Ticket, Violation,
         model::{
             Run,
             reference::{Reference, Task, Worker},
@@ -42,21 +42,21 @@ fn named(violation: Violation) -> &'static str {
     }
 }
 
-pub(super) fn slot(index: usize) -> Slot {
-    Slot::new(u32::try_from(index).unwrap())
+pub(super) fn seat(index: usize) -> Seat {
+    Seat::new(u32::try_from(index).unwrap())
 }
 
 impl Pool {
     pub(super) fn new(run: &mut Run<Event>) -> Self {
         let random = &mut run.random;
-        let (slots, max_attempts) = (random.between(1, 4), random.between(1, 4));
+        let (workers, max_attempts) = (random.between(1, 4), random.between(1, 4));
         let names = u16::try_from(random.between(1, 3)).unwrap();
         let max_attempts = u32::try_from(max_attempts).unwrap();
         Self {
-            ledger: Ledger::new(slots, names, max_attempts),
+            ledger: Ledger::new(names, max_attempts),
             reference: Reference {
                 tasks: Vec::new(),
-                workers: vec![Worker::default(); slots],
+                workers: vec![Worker::default(); workers],
                 awaited: Vec::new(),
                 max_attempts,
                 names,
@@ -114,53 +114,67 @@ impl Pool {
             }
             Event::Write(index) => self.write(index),
             Event::Started(index, ticket) => {
-                let found = self.ledger.started(slot(index), ticket).map(|_| ());
+                let found = self.ledger.started(seat(index), ticket).map(|_| ());
                 assert_eq!(found, self.reference.started(index, ticket));
                 found.map_or_else(named, |()| "started")
             }
             Event::Quiet(index, name, quiet) => {
-                let found = self.ledger.quiet(slot(index), name, quiet);
+                let found = self.ledger.quiet(seat(index), name, quiet);
                 assert_eq!(found, self.reference.quiet(index, name, quiet));
                 found.map_or_else(named, |()| "quiet")
             }
-            Event::Finished(index, ticket) => {
-                let due = self.ledger.expects(slot(index), ticket);
-                let found = self.ledger.finished(slot(index), ticket);
+            Event::Finished(index, ticket, ran) => {
+                let due = self.ledger.expects(seat(index), ticket);
+                let found = self.ledger.finished(seat(index), ticket, ran);
                 assert_eq!(due.err(), found.as_ref().err().copied());
                 let found = found.map(|finished| match finished {
                     Finished::Settle(token) => Some(token),
                     Finished::Abandoned => None,
                 });
-                let expected = self.reference.finished(index, ticket);
+                let expected = self.reference.finished(index, ticket, ran);
                 self.left(found, expected, ["finished", "finished, abandoned"])
             }
             Event::Revoked(index, ticket) => {
-                let found = self.ledger.revoked(slot(index), ticket);
+                let found = self.ledger.revoked(seat(index), ticket);
                 let expected = self.reference.revoked(index, ticket);
                 self.left(found, expected, ["revoked, cancelled", "revoked"])
+            }
+            Event::Dropped(index, ticket, started) => {
+                let found = self.ledger.dropped(seat(index), ticket, started);
+                let expected = self.reference.dropped(index, ticket, started);
+                self.left(found, expected, ["dropped, cancelled", "dropped"])
             }
             Event::Cancel(id, abandon) => self.cancel(id, abandon),
             Event::Abandon(index, ticket) => self.abandon(index, ticket),
             Event::Lost(index, innocent, read) => self.lost(index, innocent, read),
-            Event::Up(index, credits) => {
-                self.ledger.up(slot(index), credits);
+            Event::Up(credits, quota) => {
+                let workers = &self.reference.workers;
+                let index = workers.iter().position(|worker| !worker.alive).unwrap();
+                let slot = Slot::new(u32::try_from(index).unwrap() + 7);
+                assert_eq!(self.ledger.up(slot, credits, quota), seat(index));
                 self.reference.workers[index] = Worker {
                     alive: true,
-                    up: true,
+                    open: true,
                     credits,
+                    left: quota,
                     ..Worker::default()
                 };
                 "up"
             }
             Event::Close(index) => {
-                self.ledger.close(slot(index));
-                self.reference.workers[index].up = false;
+                self.ledger.close(seat(index));
+                self.reference.workers[index].open = false;
                 "closed"
             }
             Event::Reopen(index) => {
-                self.ledger.reopen(slot(index));
-                self.reference.workers[index].up = true;
+                self.ledger.reopen(seat(index));
+                self.reference.workers[index].open = true;
                 "reopened"
+            }
+            Event::Retire(index) => {
+                self.ledger.retire(seat(index));
+                self.reference.workers[index].retired = true;
+                "retired"
             }
             Event::TakeWaiting => self.take_waiting(),
             Event::TakeFlights => self.take_flights(),
@@ -267,7 +281,7 @@ impl Pool {
 
     fn write(&mut self, index: usize) -> &'static str {
         let mut found = Vec::new();
-        self.ledger.take_outbox(slot(index), |task| {
+        self.ledger.take_outbox(seat(index), |task| {
             found.push(Dispatch {
                 ticket: task.ticket,
                 id: task.id,
@@ -312,11 +326,13 @@ impl Pool {
         assert_eq!(self.ledger.is_empty(), reference.tasks.is_empty());
         let index = run.random.below(reference.workers.len());
         let worker = &reference.workers[index];
-        assert_eq!(self.ledger.in_flight(slot(index)), worker.flights.len());
+        assert_eq!(self.ledger.in_flight(seat(index)), worker.flights.len());
+        let spent = worker.left == Some(0);
+        assert_eq!(self.ledger.is_spent(seat(index)), spent);
         if run.random.odds(7, 8) {
             return;
         }
-        let mut revocable = self.ledger.revocable(slot(index));
+        let mut revocable = self.ledger.revocable(seat(index));
         revocable.sort_unstable();
         let expected = worker.flights.iter();
         let expected: Vec<Ticket> = expected
@@ -329,7 +345,7 @@ impl Pool {
         for ticket in 0..worker.issued + 2 {
             let there = worker.flights.iter().any(|flight| flight.ticket == ticket);
             assert_eq!(
-                self.ledger.ending(slot(index), ticket),
+                self.ledger.ending(seat(index), ticket),
                 there.then_some(all)
             );
         }

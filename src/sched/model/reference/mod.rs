@@ -2,6 +2,10 @@
 //!
 //! Nothing of the ledger's own is used here but the values it takes and gives.
 
+mod worker;
+
+pub(super) use worker::{Flight, Worker};
+
 use crate::{
     error::Started,
     sched::{Ticket, Violation},
@@ -20,65 +24,6 @@ pub(super) struct Task {
     pub(super) requeued: bool,
     /// Where it is; `None` while it waits.
     pub(super) flight: Option<(usize, Ticket)>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Flight {
-    pub(super) ticket: Ticket,
-    pub(super) id: u64,
-    pub(super) name: u16,
-    pub(super) exclusive: bool,
-    pub(super) started: bool,
-    pub(super) cancelling: bool,
-    pub(super) abandoned: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct Worker {
-    /// From its coming up to its loss.
-    pub(super) alive: bool,
-    /// It may be sent tasks.
-    pub(super) up: bool,
-    pub(super) credits: u32,
-    pub(super) issued: Ticket,
-    pub(super) written: Ticket,
-    pub(super) outbox: Vec<Ticket>,
-    pub(super) flights: Vec<Flight>,
-    pub(super) quiet: Vec<u16>,
-}
-
-impl Worker {
-    fn admits(&self, exclusive: bool) -> bool {
-        self.up
-            && !self.flights.iter().any(|flight| flight.exclusive)
-            && if exclusive {
-                self.flights.is_empty()
-            } else {
-                self.flights.len() < self.credits as usize
-            }
-    }
-
-    pub(super) fn started(&self, flight: &Flight, read: bool) -> Started {
-        let silent = !read || self.quiet.contains(&flight.name);
-        if flight.started {
-            Started::Yes
-        } else if flight.ticket <= self.written && silent {
-            Started::Unknown
-        } else {
-            Started::No
-        }
-    }
-
-    /// What a report about this ticket is worth.
-    pub(super) fn expects(&self, ticket: Ticket) -> Result<usize, Violation> {
-        if ticket == 0 || ticket > self.written {
-            return Err(Violation::UnsentTicket(ticket));
-        }
-        self.flights
-            .iter()
-            .position(|flight| flight.ticket == ticket)
-            .ok_or(Violation::SettledTicket(ticket))
-    }
 }
 
 /// What became of one task of a lost worker.
@@ -190,6 +135,7 @@ impl Reference {
         worker.issued += 1;
         task.flight = Some((slot, worker.issued));
         worker.outbox.push(worker.issued);
+        worker.left = worker.left.map(|left| left - 1);
         worker.flights.push(Flight {
             ticket: worker.issued,
             id,
@@ -247,15 +193,36 @@ impl Reference {
         &mut self,
         slot: usize,
         ticket: Ticket,
+        ran: bool,
     ) -> Result<Option<u64>, Violation> {
         let worker = &mut self.workers[slot];
         let at = worker.expects(ticket)?;
         let flight = worker.flights.remove(at);
+        if !ran {
+            worker.unsent();
+        }
         if flight.abandoned {
             return Ok(None);
         }
         self.settle(flight.id);
         Ok(Some(flight.id))
+    }
+
+    /// The task that this settles, because it was to end anyhow; any other stays until its worker has gone.
+    pub(super) fn dropped(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &mut self.workers[slot];
+        let at = worker.expects(ticket)?;
+        let flight = &mut worker.flights[at];
+        if flight.cancelling || flight.abandoned {
+            return self.finished(slot, ticket, started);
+        }
+        flight.started |= started;
+        Ok(None)
     }
 
     /// The task that this settles, because it had been cancelled; any other waits again.
@@ -270,6 +237,7 @@ impl Reference {
             return Err(Violation::GivenBackStarted(ticket));
         }
         let flight = worker.flights.remove(at);
+        worker.unsent();
         if flight.abandoned {
             return Ok(None);
         }
@@ -288,7 +256,7 @@ impl Reference {
         innocent: bool,
         read: bool,
     ) -> (Vec<Loss>, usize, usize) {
-        let worker = self.workers[slot].clone();
+        let worker = std::mem::take(&mut self.workers[slot]);
         let mut losses = Vec::new();
         let (mut requeued, mut suspects) = (0, 0);
         for flight in &worker.flights {
@@ -317,12 +285,6 @@ impl Reference {
                 self.requeue(flight.id);
             }
         }
-        let (issued, written) = (worker.issued, worker.written);
-        self.workers[slot] = Worker {
-            issued,
-            written,
-            ..Worker::default()
-        };
         losses.sort_unstable_by_key(|loss| loss.id);
         (losses, requeued, suspects)
     }

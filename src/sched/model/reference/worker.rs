@@ -1,0 +1,76 @@
+//! What one worker has, as lists.
+
+use crate::{
+    error::Started,
+    sched::{Ticket, Violation},
+};
+
+#[derive(Debug, Clone)]
+pub(in crate::sched::model) struct Flight {
+    pub(in crate::sched::model) ticket: Ticket,
+    pub(in crate::sched::model) id: u64,
+    pub(in crate::sched::model) name: u16,
+    pub(in crate::sched::model) exclusive: bool,
+    pub(in crate::sched::model) started: bool,
+    pub(in crate::sched::model) cancelling: bool,
+    pub(in crate::sched::model) abandoned: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(in crate::sched::model) struct Worker {
+    /// From its coming up to its loss.
+    pub(in crate::sched::model) alive: bool,
+    /// It may be sent tasks.
+    pub(in crate::sched::model) open: bool,
+    /// It never will be again.
+    pub(in crate::sched::model) retired: bool,
+    pub(in crate::sched::model) credits: u32,
+    /// How many more tasks it may be sent.
+    pub(in crate::sched::model) left: Option<u32>,
+    pub(in crate::sched::model) issued: Ticket,
+    pub(in crate::sched::model) written: Ticket,
+    pub(in crate::sched::model) outbox: Vec<Ticket>,
+    pub(in crate::sched::model) flights: Vec<Flight>,
+    pub(in crate::sched::model) quiet: Vec<u16>,
+}
+
+impl Worker {
+    pub(super) fn admits(&self, exclusive: bool) -> bool {
+        self.open
+            && !self.retired
+            && self.left != Some(0)
+            && !self.flights.iter().any(|flight| flight.exclusive)
+            && if exclusive {
+                self.flights.is_empty()
+            } else {
+                self.flights.len() < self.credits as usize
+            }
+    }
+
+    pub(in crate::sched::model) fn started(&self, flight: &Flight, read: bool) -> Started {
+        let silent = !read || self.quiet.contains(&flight.name);
+        if flight.started {
+            Started::Yes
+        } else if flight.ticket <= self.written && silent {
+            Started::Unknown
+        } else {
+            Started::No
+        }
+    }
+
+    /// A task that it had is as if it had never been sent.
+    pub(in crate::sched::model) fn unsent(&mut self) {
+        self.left = self.left.map(|left| left + 1);
+    }
+
+    /// What a report about this ticket is worth.
+    pub(in crate::sched::model) fn expects(&self, ticket: Ticket) -> Result<usize, Violation> {
+        if ticket == 0 || ticket > self.written {
+            return Err(Violation::UnsentTicket(ticket));
+        }
+        self.flights
+            .iter()
+            .position(|flight| flight.ticket == ticket)
+            .ok_or(Violation::SettledTicket(ticket))
+    }
+}
