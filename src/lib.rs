@@ -120,12 +120,13 @@ pub use error::{
     RemoteError, StartError, Started, TaskError, WorkerStartError,
 };
 pub use observe::{
-    CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, SlotState, SlotStatus,
-    Status,
+    CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, RetireReason, SlotState,
+    SlotStatus, Status,
 };
 pub use pool::{
     Cancel, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,
-    PoolBuilder, Process, ProcessBuilder, Resume, Stop, Submit, Subscribe, TaskHandle, Unordered,
+    PoolBuilder, Process, ProcessBuilder, Recycle, Resize, Resume, Stop, Submit, Subscribe,
+    TaskHandle, Unordered,
 };
 pub use spec::{InitSpecs, WorkerSpec, Workers};
 pub use supervisor::PoolSupervisor;

@@ -17,9 +17,10 @@ use actix_multiprocess::{
     CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
     HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError,
     Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Process,
-    ProcessBuilder, Rejected, RemoteError, Restart, Resume, Slot, SlotState, SlotStatus,
-    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext, TaskError,
-    TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec, WorkerStartError, Workers,
+    ProcessBuilder, Recycle, Rejected, RemoteError, Resize, Restart, Resume, RetireReason, Slot,
+    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
+    TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec,
+    WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -188,6 +189,10 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
                 .backoff(Duration::from_millis(1), Duration::from_secs(1)),
         )
         .max_attempts(2)
+        .max_tasks(1000)
+        .max_age(Duration::from_secs(3600))
+        .jitter(20)
+        .retire_timeout(Duration::from_secs(5))
         .start_timeout(Duration::from_secs(1))
         .max_frame_bytes(1 << 20)
         .cancel_grace(Duration::from_millis(100))
@@ -229,6 +234,10 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.when_full = WhenFull::Wait;
     config.restart = Restart::default();
     config.max_attempts = 2;
+    config.max_tasks = Some(1000);
+    config.max_age = Some(Duration::from_secs(3600));
+    config.jitter = 20;
+    config.retire_timeout = Duration::from_secs(5);
     config.start_timeout = Duration::from_secs(1);
     config.max_frame_bytes = 1 << 20;
     config.cancel_grace = Duration::from_millis(100);
@@ -357,15 +366,18 @@ fn every_number(status: Status) {
         in_flight,
         done,
         restarts,
+        retiring,
         ..
     } in slots
     {
         let _: (Slot, u32) = (slot, slot.index());
+        let _: Vec<u32> = retiring;
         let _: (u32, Option<u32>, usize, u64, u64) = (generation, pid, in_flight, done, restarts);
         match state {
             SlotState::Waiting
             | SlotState::Starting
             | SlotState::Ready
+            | SlotState::Retiring
             | SlotState::Ending
             | SlotState::Down => {}
             _ => {}
@@ -433,6 +445,20 @@ impl Handler<PoolEvent> for Watcher {
             PoolEvent::WorkerRestarted { worker, after } => {
                 let _: (WorkerInfo, Duration) = (worker, after);
             }
+            PoolEvent::WorkerRetired {
+                worker,
+                reason:
+                    RetireReason::MaxTasks
+                    | RetireReason::MaxAge
+                    | RetireReason::Recycle
+                    | RetireReason::Resize,
+                uptime,
+            } => {
+                let _: (WorkerInfo, Duration) = (worker, uptime);
+            }
+            PoolEvent::Resized { from, to } => {
+                let _: usize = from + to;
+            }
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
             PoolEvent::Paused | PoolEvent::Resumed => {}
@@ -468,6 +494,10 @@ async fn the_actix_way(pool: Pool, watcher: Addr<Watcher>) -> Result<(), Box<dyn
         .await?;
     let () = addr.send(Pause).await?;
     let () = addr.send(Resume).await?;
+    let _: Result<(), ConfigError> = addr.send(Resize(2)).await?;
+    let () = addr.send(Recycle).await?;
+    let _: Result<(), ConfigError> = pool.resize(2).await;
+    let () = pool.recycle();
     let _: DrainReport = addr.send(Stop).await?;
     Ok(())
 }
@@ -509,6 +539,7 @@ fn every_crash_report(report: &CrashReport) {
         | LossCause::Signal
         | LossCause::Killed
         | LossCause::Operator
+        | LossCause::Retired
         | LossCause::Init
         | LossCause::Protocol
         | LossCause::PoolGone => {}
@@ -718,6 +749,8 @@ fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_message::<Pause>();
     is_message::<Resume>();
     is_message::<Kill>();
+    is_message::<Resize>();
+    is_message::<Recycle>();
     is_message::<Subscribe>();
     is_message::<PoolEvent>();
     is_clone::<PoolEvent>();
@@ -770,6 +803,10 @@ fn builder_has_the_defaults_of_its_docs() {
             backoff_max: 30s,
         },
         max_attempts: 3,
+        max_tasks: None,
+        max_age: None,
+        jitter: 10,
+        retire_timeout: 60s,
         start_timeout: 30s,
         max_frame_bytes: 67108864,
         cancel_grace: 1s,
@@ -817,6 +854,16 @@ fn zero_is_refused_where_it_makes_no_sense() {
     refused(builder().queue_bytes(0), zero("queue_bytes"));
     refused(builder().result_bytes(0), zero("result_bytes"));
     refused(builder().max_attempts(0), zero("max_attempts"));
+    refused(builder().max_tasks(0), zero("max_tasks"));
+    refused(builder().max_age(Duration::ZERO), zero("max_age"));
+    refused(
+        builder().jitter(101),
+        ConfigError::TooLarge {
+            knob: "jitter",
+            value: "101".to_owned(),
+            most: "100".to_owned(),
+        },
+    );
     refused(
         builder().start_timeout(Duration::ZERO),
         zero("start_timeout"),

@@ -19,7 +19,7 @@ pub use stdio::{Output, Stdio};
 use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use text::{Auto, Bytes, Count, Form as _, Span};
+use text::{Auto, Bytes, Count, Form as _, Limit, Percent, Span};
 
 const MIB: usize = 1024 * 1024;
 
@@ -91,6 +91,20 @@ pub struct PoolConfig {
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
+    /// How many tasks a worker starts before another takes its place; each draws its number once, see `jitter`. Default:
+    /// unlimited.
+    #[serde(with = "Limit::<Count<u32>>")]
+    pub max_tasks: Option<u32>,
+    /// How long a worker serves before another takes its place; see `jitter`. Default: unlimited.
+    #[serde(with = "Limit::<Span>")]
+    pub max_age: Option<Duration>,
+    /// By how many percent `max_tasks` and `max_age` are less at most, at random, so that workers that were started
+    /// together do not leave together. Default: 10.
+    #[serde(with = "Percent")]
+    pub jitter: u8,
+    /// How long a worker that is to be replaced may go on with the tasks it has. Default: 60 s.
+    #[serde(with = "Span")]
+    pub retire_timeout: Duration,
     /// How long a worker may take from its start until it is ready. Default: 30 s.
     #[serde(with = "Span")]
     pub start_timeout: Duration,
@@ -122,6 +136,10 @@ impl Default for PoolConfig {
             when_full: WhenFull::default(),
             restart: Restart::default(),
             max_attempts: 3,
+            max_tasks: None,
+            max_age: None,
+            jitter: 10,
+            retire_timeout: Duration::from_secs(60),
             start_timeout: Duration::from_secs(30),
             max_frame_bytes: 64 * MIB,
             cancel_grace: Duration::from_secs(1),

@@ -28,6 +28,10 @@ fn unusual() -> PoolConfig {
             .period(Duration::from_secs(90))
             .backoff(Duration::from_micros(1), Duration::from_nanos(1_000_001)),
         max_attempts: 1,
+        max_tasks: Some(1000),
+        max_age: Some(Duration::from_secs(3600)),
+        jitter: 25,
+        retire_timeout: Duration::from_secs(5),
         start_timeout: Duration::from_secs(61),
         max_frame_bytes: 5 << 10,
         cancel_grace: Duration::ZERO,
@@ -46,7 +50,8 @@ fn the_default_is_written_as_people_read_it() {
         r#"{"processes":"auto","concurrency":16,"queue_limit":"auto","queue_bytes":"256MiB","result_bytes":"256MiB","#,
         r#""when_full":"reject","#,
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
-        r#""max_attempts":3,"start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
+        r#""max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
+        r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"socket_dir":"auto"}"#,
     );
     assert_eq!(text, expected);
@@ -79,6 +84,10 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_RESTART_BACKOFF_MIN", "1us"),
         ("POOL_RESTART_BACKOFF_MAX", "1000001ns"),
         ("POOL_MAX_ATTEMPTS", "1"),
+        ("POOL_MAX_TASKS", "1000"),
+        ("POOL_MAX_AGE", "1h"),
+        ("POOL_JITTER", "25%"),
+        ("POOL_RETIRE_TIMEOUT", "5s"),
         ("POOL_START_TIMEOUT", "61s"),
         ("POOL_MAX_FRAME_BYTES", "5KiB"),
         ("POOL_CANCEL_GRACE", "0s"),

@@ -130,6 +130,34 @@ impl Form for Span {
     }
 }
 
+/// A share of a hundred.
+pub(super) struct Percent;
+
+impl Form for Percent {
+    type Value = u8;
+
+    const EXPECTED: &'static str = "a percentage such as \"10%\"";
+
+    fn from_text(text: &str) -> Result<u8, String> {
+        let number = text
+            .strip_suffix('%')
+            .ok_or_else(|| "the % is missing".to_owned())?;
+        let number: u64 = number
+            .trim_end()
+            .parse()
+            .map_err(|error: std::num::ParseIntError| error.to_string())?;
+        Self::from_number(number).ok_or_else(|| "it is more than 100".to_owned())
+    }
+
+    fn from_number(number: u64) -> Option<u8> {
+        u8::try_from(number).ok().filter(|percent| *percent <= 100)
+    }
+
+    fn serialize<S: Serializer>(percent: &u8, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{percent}%"))
+    }
+}
+
 /// A path.
 pub(super) struct Path;
 

@@ -36,6 +36,8 @@ pub enum LossCause {
     Killed,
     /// Somebody had it killed, with [`Kill`](crate::Kill).
     Operator,
+    /// It was to be replaced, and had tasks left after the pool's `retire_timeout`.
+    Retired,
     /// It failed before it was ready: spawn, connection, handshake or state initializer.
     Init,
     /// It broke the protocol and was killed.
@@ -205,6 +207,7 @@ impl CrashReport {
             }
             LossCause::Killed => "killed by the pool",
             LossCause::Operator => "killed on request",
+            LossCause::Retired => "replaced before it was empty",
             LossCause::Init => "failed before it was ready",
             LossCause::Protocol => "broke the protocol and was killed",
             LossCause::PoolGone => "the System or arbiter of its pool ended",

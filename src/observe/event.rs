@@ -18,6 +18,20 @@ pub enum CloseReason {
     Gone,
 }
 
+/// Why a worker is replaced, or leaves for good, without having failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetireReason {
+    /// It has started as many tasks as it may: the pool's `max_tasks`.
+    MaxTasks,
+    /// It is as old as it may be: the pool's `max_age`.
+    MaxAge,
+    /// Somebody wants new workers: [`Recycle`](crate::Recycle).
+    Recycle,
+    /// There are to be fewer workers: [`Resize`](crate::Resize).
+    Resize,
+}
+
 /// Something that happened to a pool. Subscribers get it by [`Subscribe`](crate::Subscribe).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -43,6 +57,15 @@ pub enum PoolEvent {
         /// Tasks that went back to the queue.
         requeued: usize,
     },
+    /// A worker has left that was to, after its last task or the pool's `retire_timeout`.
+    WorkerRetired {
+        /// The process.
+        worker: WorkerInfo,
+        /// Why it was to leave.
+        reason: RetireReason,
+        /// From the decision to start it until now.
+        uptime: Duration,
+    },
     /// The worker that replaces a lost one is ready; follows its [`PoolEvent::WorkerReady`].
     WorkerRestarted {
         /// The new process.
@@ -66,6 +89,13 @@ pub enum PoolEvent {
         waiting: usize,
         /// Bytes of all unsettled tasks.
         bytes: usize,
+    },
+    /// There are to be more workers, or fewer: see [`Resize`](crate::Resize).
+    Resized {
+        /// How many there were to be.
+        from: usize,
+        /// How many there are to be from now on.
+        to: usize,
     },
     /// Nothing is sent to workers from now on: see [`Pause`](crate::Pause).
     Paused,
@@ -117,6 +147,18 @@ impl PoolEvent {
                 detail = report.detail(),
                 "worker lost"
             ),
+            Self::WorkerRetired {
+                worker,
+                reason,
+                uptime,
+            } => tracing::info!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                reason = ?reason,
+                uptime = ?uptime,
+                "worker retired"
+            ),
             Self::WorkerRestarted { worker, after } => tracing::info!(
                 slot = worker.slot.index(),
                 generation = worker.generation,
@@ -129,6 +171,7 @@ impl PoolEvent {
             }
             Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
             Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
+            Self::Resized { from, to } => tracing::info!(from, to, "pool resized"),
             Self::Paused => tracing::info!("pool paused"),
             Self::Resumed => tracing::info!("pool resumed"),
             Self::IntruderRefused { reason } => tracing::warn!(reason, "intruder refused"),

@@ -36,6 +36,8 @@ pub enum SlotState {
     Starting,
     /// The worker takes tasks.
     Ready,
+    /// The worker takes no new tasks and ends when it has none left.
+    Retiring,
     /// The worker was asked to end.
     Ending,
     /// No worker, and none will be started.
@@ -54,6 +56,8 @@ pub struct SlotStatus {
     pub generation: u32,
     /// The process in it.
     pub pid: Option<u32>,
+    /// Further processes in it that finish what they have: the present one has taken their place.
+    pub retiring: Vec<u32>,
     /// Tasks sent to it whose end it has not reported.
     pub in_flight: usize,
     /// Tasks it has ended, over all generations.
@@ -130,7 +134,7 @@ pub struct Status {
     pub result_bytes: usize,
     /// Tasks by how they ended.
     pub counts: Counts,
-    /// Every slot, in order.
+    /// Every slot that is to have a worker or still has one, in order.
     pub slots: Vec<SlotStatus>,
     /// What the pool runs with: what it was told, and what was made of the automatic knobs.
     pub config: PoolConfig,

@@ -105,6 +105,38 @@ impl<A> PoolBuilder<A> {
         self
     }
 
+    /// Sets how many tasks a worker starts before another takes its place. Default: no limit. At least 1.
+    ///
+    /// Each worker draws its number once, from the range that [`jitter`](Self::jitter) leaves below this one, and starts
+    /// exactly that many; then it ends what it has, while its replacement takes over.
+    pub fn max_tasks(mut self, tasks: u32) -> Self {
+        self.config.max_tasks = Some(tasks);
+        self
+    }
+
+    /// Sets how long a worker serves before another takes its place, less [`jitter`](Self::jitter). Default: no limit.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.config.max_age = Some(age);
+        self
+    }
+
+    /// Sets by how many percent [`max_tasks`](Self::max_tasks) and [`max_age`](Self::max_age) are less at most, at random,
+    /// so that workers that were started together do not leave together. Default: 10. At most 100.
+    pub fn jitter(mut self, percent: u8) -> Self {
+        self.config.jitter = percent;
+        self
+    }
+
+    /// Sets how long a worker that is to be replaced, or that a [`Resize`](crate::Resize) has made one too many, may go on
+    /// with the tasks it has. Default: 60 s.
+    ///
+    /// After that it is ended: idempotent tasks run again, no attempt spent; the others settle as
+    /// [`WorkerLost`](crate::TaskError::WorkerLost) with [`LossCause::Retired`](crate::LossCause::Retired).
+    pub fn retire_timeout(mut self, limit: Duration) -> Self {
+        self.config.retire_timeout = limit;
+        self
+    }
+
     /// Sets how long a worker may take from its start until it is ready. Default: 30 s.
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.config.start_timeout = limit;

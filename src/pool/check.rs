@@ -29,11 +29,10 @@ impl<A> PoolBuilder<A> {
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        let processes = count("processes", processes, 4096)?;
+        let processes = count("processes", processes, MAX_PROCESSES)?;
         let concurrency = count("concurrency", knobs.concurrency, 1 << 20)?;
-        let queue_limit = knobs.queue_limit.unwrap_or(1024 * processes as usize);
+        let queue_limit = knobs.queue_limit;
         knobs.processes = Some(processes as usize);
-        knobs.queue_limit = Some(queue_limit);
         bytes_and_times(&mut knobs)?;
         let restart = &mut knobs.restart;
         let budget = (restart.budget).unwrap_or(Some(processes.saturating_mul(2).max(5)));
@@ -70,12 +69,22 @@ impl<A> PoolBuilder<A> {
     }
 }
 
+/// How many processes a pool has at most.
+const MAX_PROCESSES: u32 = 4096;
+
+/// Looks at a number of processes.
+pub(super) fn processes(count_of_them: usize) -> Result<usize, ConfigError> {
+    count("processes", count_of_them, MAX_PROCESSES).map(|count| count as usize)
+}
+
 fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
     for (knob, zero) in [
         ("queue_limit", knobs.queue_limit == Some(0)),
         ("queue_bytes", knobs.queue_bytes == 0),
         ("result_bytes", knobs.result_bytes == 0),
         ("max_attempts", knobs.max_attempts == 0),
+        ("max_tasks", knobs.max_tasks == Some(0)),
+        ("max_age", knobs.max_age == Some(Duration::ZERO)),
         ("start_timeout", knobs.start_timeout.is_zero()),
     ] {
         if zero {
@@ -118,11 +127,20 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         &mut knobs.restart.period,
         &mut knobs.restart.backoff_min,
         &mut knobs.restart.backoff_max,
+        &mut knobs.retire_timeout,
         &mut knobs.start_timeout,
         &mut knobs.cancel_grace,
         &mut knobs.grace,
     ] {
         *duration = bounded(*duration);
+    }
+    knobs.max_age = knobs.max_age.map(bounded);
+    if knobs.jitter > 100 {
+        return Err(ConfigError::TooLarge {
+            knob: "jitter",
+            value: knobs.jitter.to_string(),
+            most: "100".to_owned(),
+        });
     }
     Ok(())
 }

@@ -8,8 +8,9 @@ use actix::{Context, Handler, Message, MessageResult, Recipient, ResponseFuture}
 use tokio::sync::oneshot;
 
 use crate::{
+    error::ConfigError,
     observe::{CloseReason, DrainReport, PoolEvent, Status},
-    pool::{Submit, respond::Deferred},
+    pool::{Submit, check::processes, respond::Deferred},
     supervisor::PoolSupervisor,
     task::{FaultPoint, Slot, Task, TaskId},
 };
@@ -56,6 +57,23 @@ pub struct Resume;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "bool")]
 pub struct Kill(pub Slot);
+
+/// Changes how many workers there are. More are started at once; of fewer, those of the highest slots take no new tasks
+/// and leave when they have none left, or after the pool's `retire_timeout`.
+///
+/// Answers when that is decided; [`PoolEvent::WorkerReady`] and [`PoolEvent::WorkerRetired`] tell when it has come about. An
+/// automatic `queue_limit` follows the number. A pool that drains or stops keeps its size.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), ConfigError>")]
+pub struct Resize(pub usize);
+
+/// Replaces every worker that takes tasks, a tenth of them at a time, at least one: the new one is ready before the old one
+/// takes no more tasks, and the old one leaves when it has none left, or after the pool's `retire_timeout`.
+///
+/// [`PoolEvent::WorkerRetired`] tells of each.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Recycle;
 
 /// Sends every [`PoolEvent`] from now on to an actor, until that actor ends.
 #[derive(Debug, Clone, Message)]
@@ -140,6 +158,24 @@ impl Handler<Kill> for PoolSupervisor {
         let mut killed = false;
         self.guarded(ctx, |this, _| killed = this.kill(slot));
         killed
+    }
+}
+
+impl Handler<Resize> for PoolSupervisor {
+    type Result = Result<(), ConfigError>;
+
+    fn handle(&mut self, Resize(count): Resize, ctx: &mut Context<Self>) -> Self::Result {
+        let size = processes(count)?;
+        self.guarded(ctx, |this, ctx| this.resize(size, ctx));
+        Ok(())
+    }
+}
+
+impl Handler<Recycle> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Recycle, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.recycle());
     }
 }
 

@@ -12,6 +12,7 @@ mod messages;
 mod process;
 mod respond;
 mod start;
+mod status;
 mod submit;
 
 use std::{future::Future, time::Duration};
@@ -23,12 +24,15 @@ use tokio::sync::oneshot;
 pub use builder::{HasInitArgs, PoolBuilder};
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
-pub use messages::{Cancel, Drain, GetStatus, Kill, Pause, Resume, Stop, Subscribe};
+pub use messages::{
+    Cancel, Drain, GetStatus, Kill, Pause, Recycle, Resize, Resume, Stop, Subscribe,
+};
 use messages::{End, EndProcess};
 pub use process::{Process, ProcessBuilder};
 pub use submit::Submit;
 
 use crate::{
+    error::ConfigError,
     observe::{CloseReason, DrainReport, Status},
     spec::Workers,
     supervisor::{PoolCore, PoolSupervisor},
@@ -149,6 +153,25 @@ impl Pool {
         self.addr.send(Kill(slot)).await.unwrap_or(false)
     }
 
+    /// Changes how many workers there are, as [`Resize`] describes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Zero`] and [`ConfigError::TooLarge`], as at the start.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped before it was polled does nothing; later the pool is resized all the same.
+    pub async fn resize(&self, processes: usize) -> Result<(), ConfigError> {
+        // A pool that has ended has no size.
+        self.addr.send(Resize(processes)).await.unwrap_or(Ok(()))
+    }
+
+    /// Replaces every worker that takes tasks, a few at a time, as [`Recycle`] describes.
+    pub fn recycle(&self) {
+        self.addr.do_send(Recycle);
+    }
+
     /// Returns what the pool is doing right now.
     ///
     /// # Cancel safety
@@ -197,38 +220,5 @@ impl Pool {
     #[cfg(feature = "test-util")]
     pub(crate) fn core(&self) -> &PoolCore {
         &self.core
-    }
-}
-
-impl PoolCore {
-    /// Puts what both planes know together.
-    pub(crate) fn status(&self) -> Status {
-        let numbers = self.numbers();
-        let slots = self.control.slots();
-        Status {
-            state: self.control.phase(),
-            paused: numbers.paused,
-            queued: numbers.queued,
-            in_flight: numbers.in_flight,
-            bytes: numbers.bytes,
-            result_bytes: self.results.used(),
-            counts: numbers.counts,
-            slots: (0..)
-                .zip(slots)
-                .zip(numbers.slots)
-                .map(
-                    |((index, record), (in_flight, done))| crate::observe::SlotStatus {
-                        slot: crate::task::Slot::new(index),
-                        state: record.state,
-                        generation: record.generation,
-                        pid: record.pid,
-                        in_flight,
-                        done,
-                        restarts: record.restarts,
-                    },
-                )
-                .collect(),
-            config: self.config.knobs.clone(),
-        }
     }
 }

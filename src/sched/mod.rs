@@ -28,6 +28,7 @@ mod ledger;
 pub(crate) mod model;
 mod queue;
 mod restart;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
@@ -35,3 +36,4 @@ pub(crate) use ledger::{
     Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Seat, Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
+pub(crate) use rotation::Rotation;

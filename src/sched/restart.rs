@@ -109,23 +109,73 @@ impl RestartPolicy {
 
     /// A worker ended because somebody asked it to, or for a task's sake: that counts for nothing.
     ///
-    /// Not for the circuit's probe, which nothing but the pool's end ends on purpose.
-    pub(crate) fn ended(&mut self, slot: Slot) {
+    /// `ready` says whether the slot has another that is ready. Not for the circuit's probe, which nothing but the pool's
+    /// end, or that of its slot, ends on purpose.
+    pub(crate) fn ended(&mut self, slot: Slot, ready: bool) {
         if let Some(history) = self.slots.get_mut(slot.index() as usize) {
-            history.ready = false;
+            history.ready = ready;
         }
     }
 
-    /// A worker ended without having been asked to.
-    pub(crate) fn exited(&mut self, slot: Slot, now: Instant) -> Decision {
+    /// A worker that nothing has to be started for ended without having been asked to, because it leaves or is being
+    /// replaced: it counts, and that is all.
+    pub(crate) fn left(&mut self, slot: Slot, ready: bool, now: Instant) {
+        self.ended(slot, ready);
+        self.count(now);
+    }
+
+    /// There are to be so many slots. Returns one that has to start now, because the circuit is open and the slot that
+    /// probed is none any more.
+    pub(crate) fn resize(&mut self, slots: usize) -> Option<Slot> {
+        for history in self.slots.iter_mut().skip(slots) {
+            *history = SlotHistory::default();
+        }
+        if self.slots.len() < slots {
+            self.slots.resize(slots, SlotHistory::default());
+        }
+        self.probing
+            .filter(|prober| prober.index() as usize >= slots)?;
+        // Whoever is not parked is on the way to find out that it would have to wait.
+        let parked = self.slots.iter().position(|history| history.parked);
+        let next = Slot::new(u32::try_from(parked.unwrap_or(0)).unwrap_or(0));
+        self.probing = Some(next);
+        let history = self.slots.get_mut(next.index() as usize)?;
+        std::mem::take(&mut history.parked).then_some(next)
+    }
+
+    /// A worker ended without having been asked to. `ready` says whether its slot has another that is ready.
+    pub(crate) fn exited(&mut self, slot: Slot, ready: bool, now: Instant) -> Decision {
         let delay = {
             let Some(history) = self.slots.get_mut(slot.index() as usize) else {
                 return Decision::Wait;
             };
-            history.ready = false;
+            history.ready = ready;
             history.in_a_row = history.in_a_row.saturating_add(1);
             self.rules.delay(history.in_a_row)
         };
+        let spent = self.count(now);
+        match self.probing {
+            Some(prober) if prober == slot => {
+                let delay = delay.max(self.rules.backoff_min);
+                self.retry_at = Some(now + delay);
+                Decision::Restart(delay)
+            }
+            Some(_) => {
+                self.park(slot);
+                Decision::Wait
+            }
+            None if spent && !self.slots.iter().any(|slot| slot.ready) => {
+                let delay = delay.max(self.rules.backoff_min);
+                self.probing = Some(slot);
+                self.retry_at = Some(now + delay);
+                Decision::Open(delay)
+            }
+            None => Decision::Restart(delay),
+        }
+    }
+
+    /// Counts an abnormal exit. Returns whether the budget is spent.
+    fn count(&mut self, now: Instant) -> bool {
         self.exits.push_back(now);
         while let Some(&first) = self.exits.front() {
             if now.saturating_duration_since(first) > self.rules.period {
@@ -146,24 +196,7 @@ impl RestartPolicy {
         } else {
             self.exits.clear();
         }
-        match self.probing {
-            Some(prober) if prober == slot => {
-                let delay = delay.max(self.rules.backoff_min);
-                self.retry_at = Some(now + delay);
-                Decision::Restart(delay)
-            }
-            Some(_) => {
-                self.park(slot);
-                Decision::Wait
-            }
-            None if spent && !self.slots.iter().any(|slot| slot.ready) => {
-                let delay = delay.max(self.rules.backoff_min);
-                self.probing = Some(slot);
-                self.retry_at = Some(now + delay);
-                Decision::Open(delay)
-            }
-            None => Decision::Restart(delay),
-        }
+        spent
     }
 
     /// How many exits are remembered.

@@ -24,15 +24,13 @@ use crate::{
     error::capture,
     ipc::SocketPlace,
     observe::{CloseReason, DrainReport, PoolEvent, PoolState},
-    sched::Decision,
     supervisor::{
         PoolCore,
         config::DEFAULT_DRAIN,
         core::End,
-        life::LifeEnded,
-        proxy::{LaunchWorker, ProcessProxy, Tell, Unpark, WorkerEnded},
-        session::Command,
+        proxy::{ProcessProxy, ReplaceWorker, WorkerEnded, WorkerReady},
         shutdown::{self, Before, Shutdown},
+        slots::slots,
     },
     task::Slot,
 };
@@ -52,11 +50,11 @@ const MAILBOX: usize = 1024;
 #[derive(Debug)]
 pub struct PoolSupervisor {
     pub(crate) core: Arc<PoolCore>,
-    place: Arc<SocketPlace>,
-    proxies: Vec<Addr<ProcessProxy>>,
+    pub(super) place: Arc<SocketPlace>,
+    pub(super) proxies: Vec<Addr<ProcessProxy>>,
     /// The slots that will start no worker any more.
-    down: watch::Sender<HashSet<Slot>>,
-    shutdown: Option<Shutdown>,
+    pub(super) down: watch::Sender<HashSet<Slot>>,
+    pub(super) shutdown: Option<Shutdown>,
     /// The last address was dropped: this one keeps the actor until it has drained.
     keep: Option<Addr<Self>>,
     in_a_row: u32,
@@ -119,34 +117,6 @@ impl PoolSupervisor {
         }
     }
 
-    fn launch(&self, slot: Slot, generation: u32, delay: Duration) {
-        if let Some(proxy) = self.proxies.get(slot.index() as usize) {
-            proxy.do_send(LaunchWorker { generation, delay });
-        }
-    }
-
-    /// Ends the worker of a slot. Returns whether there was one.
-    pub(crate) fn kill(&self, slot: Slot) -> bool {
-        let has_worker = self
-            .core
-            .control
-            .slot(slot, |record| record.pid.is_some())
-            .unwrap_or(false);
-        match self.proxies.get(slot.index() as usize) {
-            Some(proxy) if has_worker => proxy.do_send(Tell(Command::Kill { at_once: false })),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Ends the worker of a pool that is one process.
-    pub(crate) fn end_process(&self, at_once: bool) {
-        for proxy in &self.proxies {
-            // It has been told to start before anybody could ask for this.
-            proxy.do_send(Tell(Command::Kill { at_once }));
-        }
-    }
-
     /// Begins to end, or hurries what has begun. The report comes through the receiver.
     pub(crate) fn shut_down(
         &mut self,
@@ -193,54 +163,6 @@ impl PoolSupervisor {
         });
         report
     }
-
-    fn worker_ended(&mut self, ended: &WorkerEnded) {
-        let slot = ended.slot;
-        if matches!(ended.ended, LifeEnded::Asked | LifeEnded::Sacrificed) {
-            self.core.control.ended(slot);
-        }
-        if self.shutdown.is_some() && self.core.control.phase() != PoolState::Draining
-            || ended.ended == LifeEnded::Asked
-        {
-            self.down.send_modify(|down| {
-                down.insert(slot);
-            });
-            return;
-        }
-        let generation = ended.generation + 1;
-        match ended.ended {
-            LifeEnded::Asked | LifeEnded::Held => {}
-            LifeEnded::Sacrificed => self.launch(slot, generation, Duration::ZERO),
-            LifeEnded::Abnormally => {
-                let decision = self.core.control.exited(slot, Instant::now());
-                if let Some(at) = self.core.control.retry_at() {
-                    self.core.set_available(Some(at));
-                }
-                match decision {
-                    Decision::Restart(delay) => self.launch(slot, generation, delay),
-                    Decision::Open(delay) => {
-                        self.core
-                            .control
-                            .emit(PoolEvent::CircuitOpened { retry_after: delay });
-                        self.launch(slot, generation, delay);
-                    }
-                    Decision::Wait => {}
-                }
-            }
-        }
-    }
-
-    /// Starts the slots that waited for the circuit to close.
-    fn unpark(&mut self, slots: &[Slot]) {
-        for slot in slots {
-            let generation = self
-                .core
-                .control
-                .slot(*slot, |record| record.generation + 1)
-                .unwrap_or(0);
-            self.launch(*slot, generation, Duration::ZERO);
-        }
-    }
 }
 
 impl Actor for PoolSupervisor {
@@ -253,16 +175,9 @@ impl Actor for PoolSupervisor {
         crate::observe::log(|| {
             tracing::info!(config = %self.core.config.knobs, "pool starts");
         });
-        for index in 0..self.core.config.processes {
-            let slot = Slot::new(index);
-            let proxy = ProcessProxy::new(
-                Arc::clone(&self.core),
-                Arc::clone(&self.place),
-                slot,
-                supervisor.clone(),
-            );
-            self.proxies.push(proxy.start());
-            self.launch(slot, 0, Duration::ZERO);
+        for slot in slots(0, self.core.control.size()) {
+            self.add_proxy(slot, supervisor.clone());
+            self.launch(slot, Duration::ZERO);
         }
     }
 
@@ -309,11 +224,19 @@ impl Handler<WorkerEnded> for PoolSupervisor {
     }
 }
 
-impl Handler<Unpark> for PoolSupervisor {
+impl Handler<WorkerReady> for PoolSupervisor {
     type Result = ();
 
-    fn handle(&mut self, Unpark(slots): Unpark, ctx: &mut Context<Self>) {
-        self.guarded(ctx, |this, _| this.unpark(&slots));
+    fn handle(&mut self, message: WorkerReady, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.worker_ready(message));
+    }
+}
+
+impl Handler<ReplaceWorker> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: ReplaceWorker, ctx: &mut Context<Self>) {
+        self.guarded(ctx, |this, _| this.replace(&message));
     }
 }
 

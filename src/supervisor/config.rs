@@ -48,6 +48,9 @@ impl TaskTable {
     }
 }
 
+/// How many tasks may wait for each process, unless something else is said.
+const QUEUE_PER_PROCESS: usize = 1024;
+
 /// Every knob, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -57,10 +60,19 @@ pub(crate) struct Config {
     pub(crate) knobs: PoolConfig,
     pub(crate) processes: u32,
     pub(crate) concurrency: u32,
-    pub(crate) queue_limit: usize,
+    /// For each process, if nothing else was said.
+    pub(crate) queue_limit: Option<usize>,
     pub(crate) rules: RestartRules,
     /// There is one worker and none after it: what it does not end is lost with it, so that the drain, which is under way
     /// from the start, is over then.
     pub(crate) one_life: bool,
     pub(crate) init_args: Option<Payload>,
+}
+
+impl Config {
+    /// How many tasks may wait in a pool of so many processes.
+    pub(crate) fn queue_limit(&self, processes: usize) -> usize {
+        self.queue_limit
+            .unwrap_or_else(|| QUEUE_PER_PROCESS.saturating_mul(processes))
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Belongs here: starting and ending the slot's workers, one after the other. Does not belong here: tasks, which pass by
 //! this actor between the core and the session; and when to restart, which the supervisor decides.
-//! Invariant: a slot has at most one life at a time; a panic in a handler ends that life and is reported as its end.
+//! Invariant: every life that is to be started is reported as ended once; a panic in a handler ends the youngest, which
+//! reports that itself, or is reported as the end of the one that was not started.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +13,10 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::{
     error::capture,
     ipc::SocketPlace,
+    observe::RetireReason,
     supervisor::{
         PoolCore, PoolSupervisor,
+        control::WorkerUp,
         life::{self, Birth, LifeEnded},
         session::Command,
     },
@@ -24,28 +27,45 @@ use crate::{
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct LaunchWorker {
-    pub(super) generation: u32,
+    pub(super) life: u32,
     pub(super) delay: Duration,
 }
 
-/// Tell the present worker something.
+/// Tell a worker something.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Tell(pub(super) Command);
+pub(super) struct Tell {
+    /// `None` is all that are in the slot.
+    pub(super) life: Option<u32>,
+    pub(super) command: Command,
+}
 
 /// A slot's worker has ended, and with it everything it had.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkerEnded {
     pub(super) slot: Slot,
-    pub(super) generation: u32,
+    /// Which; `None` says that there was none to end.
+    pub(super) life: Option<u32>,
     pub(super) ended: LifeEnded,
 }
 
-/// The circuit has closed: these slots may start.
+/// A worker is ready, and something follows from it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Unpark(pub(super) Vec<Slot>);
+pub(crate) struct WorkerReady {
+    pub(super) slot: Slot,
+    pub(super) up: WorkerUp,
+}
+
+/// A worker is to be replaced.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ReplaceWorker {
+    pub(super) slot: Slot,
+    pub(super) life: u32,
+    pub(super) reason: RetireReason,
+}
 
 /// Bridges one slot to the process in it.
 #[derive(Debug)]
@@ -54,7 +74,7 @@ pub(crate) struct ProcessProxy {
     place: Arc<SocketPlace>,
     slot: Slot,
     supervisor: WeakAddr<PoolSupervisor>,
-    life: Option<UnboundedSender<Command>>,
+    lives: Vec<(u32, UnboundedSender<Command>)>,
     /// The pool ends: no further worker is started.
     over: bool,
 }
@@ -71,17 +91,17 @@ impl ProcessProxy {
             place,
             slot,
             supervisor,
-            life: None,
+            lives: Vec::new(),
             over: false,
         }
     }
 
     /// Reports an end that no life reports.
-    fn report(&self, generation: u32, ended: LifeEnded) {
+    fn report(&self, life: Option<u32>, ended: LifeEnded) {
         if let Some(supervisor) = self.supervisor.upgrade() {
             supervisor.do_send(WorkerEnded {
                 slot: self.slot,
-                generation,
+                life,
                 ended,
             });
         }
@@ -89,19 +109,21 @@ impl ProcessProxy {
 
     fn launch(&mut self, message: &LaunchWorker) {
         if self.over {
-            return self.report(message.generation, LifeEnded::Asked);
+            return self.report(Some(message.life), LifeEnded::Asked);
         }
         let (commands, receiver) = unbounded_channel();
-        self.life = Some(commands);
+        self.lives.retain(|(_, life)| !life.is_closed());
+        self.lives.push((message.life, commands));
         let birth = Birth {
             core: Arc::clone(&self.core),
             place: Arc::clone(&self.place),
             slot: self.slot,
-            generation: message.generation,
+            life: message.life,
+            generation: 0,
             delay: message.delay,
             supervisor: self.supervisor.clone(),
         };
-        let (slot, generation) = (self.slot, message.generation);
+        let (slot, life) = (self.slot, message.life);
         let supervisor = self.supervisor.clone();
         // Not in the context: there it would keep this actor alive, and a panic in a handler would drop it.
         actix_rt::spawn(async move {
@@ -109,15 +131,16 @@ impl ProcessProxy {
             if let Some(supervisor) = supervisor.upgrade() {
                 supervisor.do_send(WorkerEnded {
                     slot,
-                    generation,
+                    life: Some(life),
                     ended,
                 });
             }
         });
     }
 
-    /// Runs a handler's body; if it panics, the worker of this slot ends and is reported like any other.
-    fn guarded(&mut self, body: impl FnOnce(&mut Self)) {
+    /// Runs a handler's body; if it panics, the youngest worker of this slot ends and is reported like any other. `starting`
+    /// is the life that may not have begun then.
+    fn guarded(&mut self, starting: Option<u32>, body: impl FnOnce(&mut Self)) {
         let done = capture::contained(|| {
             self.core.fault(FaultPoint::ProxyHandler);
             body(self);
@@ -126,29 +149,28 @@ impl ProcessProxy {
             crate::observe::log(|| {
                 tracing::error!(slot = self.slot.index(), "a proxy's handler panicked")
             });
-            match &self.life {
-                Some(life) if !life.is_closed() => {
-                    let _ = life.send(Command::Fail);
-                }
-                _ => {
-                    // No life to end: the next one was not started, so its end is reported here.
-                    let record = self
-                        .core
-                        .control
-                        .slot(self.slot, |record| record.generation);
-                    self.report(record.unwrap_or(0), LifeEnded::Abnormally);
-                }
+            if starting.is_some() && self.lives.last().map(|(life, _)| *life) != starting {
+                // No life to end: the next one was not started, so its end is reported here.
+                self.report(starting, LifeEnded::Abnormally);
+            } else if let Some((_, life)) = self.lives.last() {
+                // One that has ended has reported itself.
+                let _ = life.send(Command::Fail);
             }
         }
     }
 
-    fn tell(&mut self, command: Command) {
-        self.over |= matches!(command, Command::End { .. });
-        match &self.life {
-            Some(life) if life.send(command).is_ok() => {}
-            // Its end has reported itself.
-            _ if matches!(command, Command::Kill { .. }) => {}
-            _ => self.report(0, LifeEnded::Asked),
+    fn tell(&mut self, Tell { life, command }: &Tell) {
+        let is_end = matches!(command, Command::End { .. });
+        self.over |= is_end;
+        let mut heard = false;
+        for (number, commands) in &self.lives {
+            if life.is_none_or(|life| life == *number) {
+                // The end of one that has ended has reported itself.
+                heard |= commands.send(*command).is_ok();
+            }
+        }
+        if is_end && !heard {
+            self.report(None, LifeEnded::Asked);
         }
     }
 }
@@ -161,14 +183,14 @@ impl Handler<LaunchWorker> for ProcessProxy {
     type Result = ();
 
     fn handle(&mut self, message: LaunchWorker, _: &mut Context<Self>) {
-        self.guarded(|this| this.launch(&message));
+        self.guarded(Some(message.life), |this| this.launch(&message));
     }
 }
 
 impl Handler<Tell> for ProcessProxy {
     type Result = ();
 
-    fn handle(&mut self, Tell(command): Tell, _: &mut Context<Self>) {
-        self.guarded(|this| this.tell(command));
+    fn handle(&mut self, message: Tell, _: &mut Context<Self>) {
+        self.guarded(None, |this| this.tell(&message));
     }
 }

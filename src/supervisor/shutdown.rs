@@ -99,7 +99,10 @@ pub(super) async fn run(
     }
     core.control.advance(PoolState::Stopping);
     for proxy in &proxies {
-        proxy.do_send(Tell(Command::End { terminate: stuck }));
+        proxy.do_send(Tell {
+            life: None,
+            command: Command::End { terminate: stuck },
+        });
     }
     all_down(down, proxies.len()).await;
     DrainReport {

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use actix_multiprocess::{Pool, RemoteError, Status, Task, TaskContext};
+use actix::{Actor, Context, Handler};
+use actix_multiprocess::{Pool, PoolEvent, RemoteError, Status, Subscribe, Task, TaskContext};
 use serde::{Deserialize, Serialize};
 
 /// Runs a test on an actix `System`; a hang is a failure.
@@ -202,4 +203,39 @@ pub(crate) fn burn(time: Duration) {
 pub(crate) fn signal(pid: u32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
     let _ = nix::sys::signal::kill(pid, signal);
+}
+
+struct Listener(tokio::sync::mpsc::UnboundedSender<PoolEvent>);
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<PoolEvent> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, event: PoolEvent, _: &mut Context<Self>) {
+        let _ = self.0.send(event);
+    }
+}
+
+/// What happens to a pool from now on.
+pub(crate) async fn events(pool: &Pool) -> tokio::sync::mpsc::UnboundedReceiver<PoolEvent> {
+    let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener(sender).start().recipient();
+    pool.addr().send(Subscribe(listener)).await.expect("a pool");
+    events
+}
+
+/// The first event that `wanted` finds something in.
+pub(crate) async fn event<T>(
+    events: &mut tokio::sync::mpsc::UnboundedReceiver<PoolEvent>,
+    wanted: impl Fn(&PoolEvent) -> Option<T>,
+) -> T {
+    loop {
+        let event = events.recv().await.expect("a pool that goes on");
+        if let Some(found) = wanted(&event) {
+            return found;
+        }
+    }
 }

@@ -88,6 +88,12 @@ fn each_cause_has_its_words() {
         "killed on request (code 0)",
     );
     check_cause(
+        LossCause::Retired,
+        None,
+        Some(9),
+        "replaced before it was empty (SIGKILL)",
+    );
+    check_cause(
         LossCause::Init,
         Some(1),
         None,

@@ -140,7 +140,7 @@ impl<T: Task> Process<T> {
     /// Returns its process id: `None` before it was started and after it was waited for.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.record(|record| record.pid)
+        self.record(|record| record.present()?.pid)
     }
 
     /// Returns whether it has yet to end: also while it starts, and until it was waited for.

@@ -12,5 +12,6 @@ mod queue;
 mod random;
 mod reference;
 mod restart;
+mod rotation;
 
 pub(crate) use random::{Random, Run};

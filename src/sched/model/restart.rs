@@ -29,6 +29,11 @@ enum Event {
     Crashes(usize),
     /// Ended because somebody asked for it, or for a task's sake.
     Ended(usize),
+    /// One that leaves this slot, which has another, crashes.
+    Left(usize),
+    /// The replacement of a ready one crashes.
+    Replaces(usize),
+    Resize(usize),
 }
 
 /// The reference: all exits ever, and a list of slots.
@@ -77,6 +82,9 @@ impl Slots {
             // To the very end of what the budget looks back at.
             return Event::Passes(self.rules.period);
         }
+        if random.odds(1, 60) {
+            return Event::Resize(random.between(1, 8));
+        }
         let slot = random.below(self.phases.len());
         match self.phases[slot] {
             Phase::Due(at) if at <= self.now => Event::Begins(slot),
@@ -85,7 +93,9 @@ impl Slots {
             Phase::Starting { .. } => Event::Ready(slot),
             Phase::Ready => match random.below(20) {
                 0..=1 => Event::Ended(slot),
-                kind if kind < 2 + crashing => Event::Crashes(slot),
+                2 if random.odds(1, 2) => Event::Left(slot),
+                2 => Event::Replaces(slot),
+                kind if kind < 3 + crashing => Event::Crashes(slot),
                 _ => Event::Settled(slot),
             },
             Phase::Parked => Event::Passes(Duration::ZERO),
@@ -132,16 +142,40 @@ impl Slots {
             }
             Event::Ended(slot) => {
                 self.phases[slot] = Phase::Due(self.now);
-                self.policy.ended(name(slot));
+                self.policy.ended(name(slot), false);
             }
-            Event::Crashes(slot) => self.crash(slot, name(slot)),
+            Event::Crashes(slot) => self.crash(slot, name(slot), false),
+            Event::Replaces(slot) => self.crash(slot, name(slot), true),
+            Event::Left(slot) => {
+                self.exits.push(self.now);
+                self.policy.left(name(slot), true, self.now);
+            }
+            Event::Resize(slots) => {
+                self.phases.resize(slots, Phase::Due(self.now));
+                self.in_a_row.resize(slots, 0);
+                let mut expected = None;
+                if let Some((prober, due)) = self.open
+                    && prober >= slots
+                {
+                    let parked = self.phases.iter().position(|phase| *phase == Phase::Parked);
+                    self.open = Some((parked.unwrap_or(0), due));
+                    if let Some(slot) = parked {
+                        self.phases[slot] = Phase::Due(self.now);
+                        expected = Some(name(slot));
+                    }
+                    if let Phase::Starting { held } = &mut self.phases[parked.unwrap_or(0)] {
+                        *held = true;
+                    }
+                }
+                assert_eq!(self.policy.resize(slots), expected);
+            }
         }
     }
 
-    fn crash(&mut self, slot: usize, name: Slot) {
+    fn crash(&mut self, slot: usize, name: Slot, served: bool) {
         self.in_a_row[slot] += 1;
         self.exits.push(self.now);
-        let decision = self.policy.exited(name, self.now);
+        let decision = self.policy.exited(name, served, self.now);
         let (min, max) = (self.rules.backoff_min, self.rules.backoff_max);
         let mut delay = match self.in_a_row[slot] {
             1 => Duration::ZERO,
@@ -156,7 +190,9 @@ impl Slots {
             .rules
             .budget
             .is_some_and(|budget| recent > budget as usize);
-        self.phases[slot] = Phase::Parked;
+        if !served {
+            self.phases[slot] = Phase::Parked;
+        }
         let ready = self.phases.contains(&Phase::Ready);
         let expected = match self.open {
             Some((prober, _)) if prober == slot => Decision::Restart(delay.max(min)),
@@ -167,7 +203,9 @@ impl Slots {
         assert_eq!(decision, expected);
         if let Decision::Restart(delay) | Decision::Open(delay) = decision {
             let due = self.now + delay;
-            self.phases[slot] = Phase::Due(due);
+            if !served {
+                self.phases[slot] = Phase::Due(due);
+            }
             if self.open.is_some() || matches!(decision, Decision::Open(_)) {
                 self.opened += usize::from(self.open.is_none());
                 self.open = Some((slot, due));

@@ -86,7 +86,7 @@ impl PoolCore {
     /// There may be room, credit, or nothing left. What follows from it outside this crate is left to `after`.
     pub(super) fn freed(&self, state: &mut State, after: &mut After) {
         self.assign(state);
-        if state.ledger.quantities().waiting < self.config.queue_limit {
+        if state.ledger.quantities().waiting < self.queue_limit() {
             state.full = false;
             after.wake.append(&mut state.room);
         }

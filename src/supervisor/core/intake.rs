@@ -11,7 +11,7 @@ use crate::{
     observe::{Counts, PoolEvent},
     sched::{Full, NewTask},
     supervisor::{
-        Config, PoolCore,
+        PoolCore,
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
@@ -43,15 +43,15 @@ enum Refused {
 }
 
 impl Refused {
-    fn rejected(self, config: &Config) -> (Reply, Rejected) {
+    fn rejected(self, core: &PoolCore) -> (Reply, Rejected) {
         match self {
             Self::Full(full, (_, reply)) => (
                 reply,
                 Rejected::QueueFull {
                     waiting: full.waiting,
-                    limit: config.queue_limit,
+                    limit: core.queue_limit(),
                     bytes: full.bytes,
-                    bytes_limit: config.knobs.queue_bytes,
+                    bytes_limit: core.config.knobs.queue_bytes,
                 },
             ),
             Self::Unavailable(at, reply) => (
@@ -75,7 +75,7 @@ impl PoolCore {
                 return None;
             }
         };
-        let limits = (self.config.queue_limit, self.config.knobs.queue_bytes);
+        let limits = (self.queue_limit(), self.config.knobs.queue_bytes);
         let mut event = None;
         let verdict = {
             let mut guard = self.state.lock();
@@ -109,7 +109,7 @@ impl PoolCore {
         match verdict {
             Ok(id) => Some(id),
             Err(refused) => {
-                let (reply, rejected) = refused.rejected(&self.config);
+                let (reply, rejected) = refused.rejected(self);
                 self.refuse(reply, Settled::Rejected(rejected));
                 None
             }
@@ -125,7 +125,7 @@ impl PoolCore {
         waker: &Waker,
         mut accepted: impl FnMut(Option<TaskId>),
     ) {
-        let limits = (self.config.queue_limit, self.config.knobs.queue_bytes);
+        let limits = (self.queue_limit(), self.config.knobs.queue_bytes);
         let mut after = After::default();
         let mut force = force;
         {
@@ -163,7 +163,7 @@ impl PoolCore {
                         break;
                     }
                     Err(refused) => {
-                        let (reply, rejected) = refused.rejected(&self.config);
+                        let (reply, rejected) = refused.rejected(self);
                         accepted(None);
                         after.refuse(reply, Settled::Rejected(rejected));
                     }

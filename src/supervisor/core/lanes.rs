@@ -146,6 +146,16 @@ impl PoolCore {
         self.state.lock().ledger.retire(seat);
     }
 
+    /// Whether a worker has been sent all the tasks that it may start.
+    pub(crate) fn is_spent(&self, seat: Seat) -> bool {
+        self.state.lock().ledger.is_spent(seat)
+    }
+
+    /// How many tasks a worker has.
+    pub(crate) fn in_flight(&self, seat: Seat) -> usize {
+        self.state.lock().ledger.in_flight(seat)
+    }
+
     /// A worker takes tasks again after all.
     pub(crate) fn reopen_seat(&self, seat: Seat) {
         let mut after = After::default();

@@ -13,7 +13,14 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, task::Waker, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Instant,
+};
 
 use parking_lot::Mutex;
 
@@ -88,6 +95,8 @@ pub(crate) struct PoolCore {
     pub(crate) results: Arc<ResultBudget>,
     pub(crate) fault: Fault,
     state: Mutex<State>,
+    /// How many tasks may wait.
+    queue_limit: AtomicUsize,
     /// Notified when the last task has settled.
     pub(crate) idle: tokio::sync::Notify,
 }
@@ -95,6 +104,7 @@ pub(crate) struct PoolCore {
 impl PoolCore {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         let slots = config.processes as usize;
+        let queue_limit = AtomicUsize::new(config.queue_limit(slots));
         Arc::new_cyclic(|core| Self {
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
@@ -108,11 +118,33 @@ impl PoolCore {
                 full: false,
                 room: Vec::new(),
             }),
+            queue_limit,
             control: Control::new(slots, config.rules),
             fault: Fault::default(),
             idle: tokio::sync::Notify::new(),
             config,
         })
+    }
+
+    /// How many tasks may wait.
+    pub(crate) fn queue_limit(&self) -> usize {
+        // Nothing else hangs on it.
+        self.queue_limit.load(Ordering::Relaxed)
+    }
+
+    /// There are to be so many slots.
+    pub(crate) fn resize(&self, slots: usize) {
+        let limit = self.config.queue_limit(slots);
+        self.queue_limit.store(limit, Ordering::Relaxed);
+        let mut after = After::default();
+        {
+            let mut state = self.state.lock();
+            if state.done.len() < slots {
+                state.done.resize(slots, 0);
+            }
+            self.freed(&mut state, &mut after);
+        }
+        self.finish(after);
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -52,7 +52,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
         },
         processes: 1,
         concurrency: 4,
-        queue_limit: 100,
+        queue_limit: Some(100),
         rules: RestartRules {
             budget: None,
             period: Duration::ZERO,

@@ -27,16 +27,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::{
     error::{CrashReport, LossCause, Started, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
-    observe::{ExitStatus, PoolEvent, SlotState},
+    observe::{ExitStatus, SlotState},
     sched::Seat,
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
-        core::{Attached, End},
+        core::End,
         life::{
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
-            starting::{end_unready, read_out, start},
+            starting::{end_unready, read_out, ready, start},
         },
-        proxy::Unpark,
         session::{self, Command, Ended, Session, Why},
     },
     task::{Slot, WorkerInfo},
@@ -54,6 +53,8 @@ pub(super) struct Birth {
     pub(super) core: Arc<PoolCore>,
     pub(super) place: Arc<SocketPlace>,
     pub(super) slot: Slot,
+    pub(super) life: u32,
+    /// Known once it begins.
     pub(super) generation: u32,
     pub(super) delay: Duration,
     pub(super) supervisor: WeakAddr<PoolSupervisor>,
@@ -97,7 +98,7 @@ impl Drop for Guard {
 }
 
 /// Lives one life.
-pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>) -> LifeEnded {
+pub(super) async fn live(mut birth: Birth, mut commands: UnboundedReceiver<Command>) -> LifeEnded {
     let (core, slot) = (Arc::clone(&birth.core), birth.slot);
     let mut guard = Guard {
         core: Arc::clone(&core),
@@ -108,7 +109,7 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
     };
     let began = Instant::now();
     let ended = {
-        let mut body = pin!(run(&birth, &mut guard, &mut commands));
+        let mut body = pin!(run(&mut birth, &mut guard, &mut commands));
         // A bug here must not cost the waiters of its tasks more than this worker.
         poll_fn(|cx| match capture::caught(|| body.as_mut().poll(cx)) {
             Ok(polled) => polled.map(Ok),
@@ -162,15 +163,15 @@ pub(super) async fn live(birth: Birth, mut commands: UnboundedReceiver<Command>)
         let _ = tokio::time::timeout(READ_OUT, written).await;
     }
     guard.disarmed = true;
-    let after = if core.control.is_ending() {
-        SlotState::Down
-    } else {
-        SlotState::Waiting
-    };
     core.control.slot(slot, |record| {
-        record.state = after;
-        record.pid = None;
-        record.exit = Some(exit);
+        let Some(life) = record.life_mut(birth.life) else {
+            return;
+        };
+        life.state = SlotState::Waiting;
+        life.pid = None;
+        if life.begun {
+            record.exit = Some(exit);
+        }
     });
     ended
 }
@@ -197,35 +198,42 @@ fn unready_as(
     born: Instant,
 ) -> LifeEnded {
     let why = match command {
-        None | Some(Command::End { .. }) => return LifeEnded::Asked,
+        None | Some(Command::End { .. } | Command::Retire(_)) => return LifeEnded::Asked,
         Some(Command::Kill { .. }) => Why::Operator,
         Some(Command::Fail) => Why::Failed,
     };
-    let unread = false;
-    ended_as(birth, guard, Ended { exit, unread, why }, born)
+    let ended = Ended {
+        exit,
+        unread: false,
+        why,
+        retired: None,
+    };
+    ended_as(birth, guard, ended, born)
 }
 
 async fn run(
-    birth: &Birth,
+    birth: &mut Birth,
     guard: &mut Guard,
     commands: &mut UnboundedReceiver<Command>,
 ) -> LifeEnded {
-    let (core, slot) = (&*birth.core, birth.slot);
+    let slot = birth.slot;
     if !birth.delay.is_zero() {
         tokio::select! {
-            () = tokio::time::sleep(birth.delay) => {}
+            // Whoever is to end does not begin.
+            biased;
             () = asked_to_end(commands) => return LifeEnded::Asked,
+            () = tokio::time::sleep(birth.delay) => {}
         }
     }
-    if !core.control.may_start(slot) {
+    let control = &birth.core.control;
+    if !control.may_start(slot) {
         return LifeEnded::Held;
     }
     let decided = Instant::now();
-    core.control.slot(slot, |record| {
-        record.state = SlotState::Starting;
-        record.generation = birth.generation;
-        record.exit = None;
-    });
+    let generation = control.slot(slot, |record| record.begin(birth.life));
+    birth.generation = generation.unwrap_or(0);
+    let birth = &*birth;
+    let core = &*birth.core;
     let mut stage = CONNECTING;
     let started = tokio::select! {
         started = start(birth, guard, &mut stage) => started.map_err(Unready::Failed),
@@ -279,6 +287,7 @@ async fn run(
     } = launched;
     let ended = session::serve(Session {
         core,
+        birth,
         slot,
         attached,
         data: greeted.data,
@@ -293,35 +302,6 @@ async fn run(
     .await;
     read_out(launched).await;
     ended_as(birth, guard, ended, decided)
-}
-
-/// The worker takes tasks from here on.
-fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attached {
-    let (core, slot) = (&*birth.core, birth.slot);
-    let lost_at = core
-        .control
-        .slot(slot, |record| {
-            record.state = SlotState::Ready;
-            record.lost_at.take()
-        })
-        .flatten();
-    let attached = core.up(slot, None);
-    if let Some((parked, open_for)) = core.control.ready(slot) {
-        core.set_available(None);
-        core.control
-            .emit(PoolEvent::CircuitClosed { after: open_for });
-        if let Some(supervisor) = birth.supervisor.upgrade() {
-            supervisor.do_send(Unpark(parked));
-        }
-    }
-    core.control.emit(PoolEvent::WorkerReady { worker, took });
-    if let Some(lost_at) = lost_at {
-        core.control.emit(PoolEvent::WorkerRestarted {
-            worker,
-            after: lost_at.elapsed(),
-        });
-    }
-    attached
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
         relay::Relay,
         session::{Ended, Why},
     },
+    task::WorkerInfo,
 };
 
 /// Why a worker was lost.
@@ -34,6 +35,11 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     let (cause, detail, innocent, outcome) = match ended.why {
         Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
         Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),
+        Why::Retired => (LossCause::Retired, None, true, LifeEnded::Asked),
+        Why::Overdue(detail) => (LossCause::Retired, Some(detail), true, LifeEnded::Asked),
+        Why::Killed if ended.retired.is_some() => {
+            (LossCause::Retired, None, true, LifeEnded::Asked)
+        }
         Why::Killed => (LossCause::Killed, None, true, LifeEnded::Asked),
         Why::Failed => (
             LossCause::Killed,
@@ -56,6 +62,13 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
         let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
         if let Some(seat) = guard.seat.take() {
             birth.core.lost(seat, &crash, innocent, read);
+        }
+        if let (Some(reason), Some(launched)) = (ended.retired, &guard.launched) {
+            birth.core.control.emit(PoolEvent::WorkerRetired {
+                worker: WorkerInfo::new(birth.slot, birth.generation, launched.pid),
+                reason,
+                uptime: born.elapsed(),
+            });
         }
     } else {
         let loss = Loss {

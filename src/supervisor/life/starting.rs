@@ -8,11 +8,14 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use crate::{
     error::WorkerStartError,
     ipc::{Endpoint, PeerExpectation, Stream},
-    observe::{ExitStatus, PoolEvent},
+    observe::{ExitStatus, PoolEvent, SlotState},
     supervisor::{
         LaunchOrder, Launched,
+        core::Attached,
         handshake::{self, Connections},
+        jitter,
         life::{Birth, Guard, READ_OUT},
+        proxy::WorkerReady,
     },
     task::WorkerInfo,
     wire::{Place, StartConfig, TOKEN_BYTES, Token},
@@ -34,7 +37,7 @@ pub(super) async fn start(
     birth
         .core
         .control
-        .slot(birth.slot, |record| record.pid = Some(pid));
+        .life(birth.slot, birth.life, |record| record.pid = Some(pid));
     birth
         .core
         .control
@@ -78,10 +81,9 @@ pub(super) async fn start(
     match shaken {
         Ok(Ok((greeted, control))) => {
             launched.pid = greeted.pid;
-            birth
-                .core
-                .control
-                .slot(birth.slot, |record| record.pid = Some(greeted.pid));
+            birth.core.control.life(birth.slot, birth.life, |record| {
+                record.pid = Some(greeted.pid);
+            });
             Ok((greeted, control))
         }
         Ok(Err(error)) => Err(error),
@@ -167,4 +169,37 @@ pub(super) async fn read_out(launched: &mut Launched) {
         }
     });
     let _ = tokio::time::timeout(READ_OUT, ended).await;
+}
+
+/// The worker takes tasks from here on.
+pub(super) fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attached {
+    let (core, slot) = (&*birth.core, birth.slot);
+    let lost_at = core.control.slot(slot, |record| {
+        if let Some(record) = record.life_mut(birth.life) {
+            record.state = SlotState::Ready;
+        }
+        record.lost_at.take()
+    });
+    let quota = core.config.knobs.max_tasks;
+    let quota = quota.map(|most| jitter::tasks(most, core.config.knobs.jitter));
+    let attached = core.up(slot, quota);
+    let up = core.control.ready(slot, birth.life);
+    if let Some((open_for, _)) = &up.closed {
+        core.set_available(None);
+        let after = *open_for;
+        core.control.emit(PoolEvent::CircuitClosed { after });
+    }
+    if let Some(supervisor) = birth.supervisor.upgrade()
+        && (up.closed.is_some() || up.leaves.is_some())
+    {
+        supervisor.do_send(WorkerReady { slot, up });
+    }
+    core.control.emit(PoolEvent::WorkerReady { worker, took });
+    if let Some(lost_at) = lost_at.flatten() {
+        core.control.emit(PoolEvent::WorkerRestarted {
+            worker,
+            after: lost_at.elapsed(),
+        });
+    }
+    attached
 }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use crate::{
-    observe::SlotState,
+    observe::{RetireReason, SlotState},
     supervisor::{
         ladder::{HELD, Step},
+        proxy::ReplaceWorker,
         session::{Command, Ended, Running, Why},
     },
     wire::ControlToWorker,
@@ -52,15 +53,76 @@ impl Partial {
 impl Running<'_> {
     /// Whether the worker is being killed: nothing it says counts any more.
     pub(super) fn is_killed(&self) -> bool {
-        !matches!(self.why, None | Some(Why::Asked))
+        !matches!(self.why, None | Some(Why::Asked | Why::Retired))
     }
 
     /// No new tasks for a worker that is to end.
-    fn close(&self) {
-        let (core, slot) = (self.session.core, self.session.slot);
+    fn close(&self, state: SlotState) {
+        let (core, birth) = (self.session.core, self.session.birth);
         core.retire_seat(self.session.attached.seat);
-        core.control
-            .slot(slot, |record| record.state = SlotState::Ending);
+        core.control.life(birth.slot, birth.life, |record| {
+            record.state = state;
+        });
+    }
+
+    /// Asks for another worker in the place of this one. It serves until it is told to retire.
+    fn ask_for_replacement(&mut self, reason: RetireReason) {
+        let birth = self.session.birth;
+        if let Some(supervisor) = birth.supervisor.upgrade()
+            && !std::mem::replace(&mut self.asked, true)
+        {
+            supervisor.do_send(ReplaceWorker {
+                slot: birth.slot,
+                life: birth.life,
+                reason,
+            });
+        }
+    }
+
+    /// A worker that may start no more tasks is of no use.
+    pub(super) fn ask_if_spent(&mut self) {
+        let core = self.session.core;
+        if !self.asked
+            && core.config.knobs.max_tasks.is_some()
+            && core.is_spent(self.session.attached.seat)
+        {
+            self.ask_for_replacement(RetireReason::MaxTasks);
+        }
+    }
+
+    /// No new tasks; what it has may go on for a while.
+    fn retire(&mut self, reason: RetireReason) {
+        if self.why.is_none() && self.retiring.is_none() {
+            let limit = self.session.core.config.knobs.retire_timeout;
+            self.retiring = Some((reason, Instant::now() + limit));
+            self.close(SlotState::Retiring);
+        }
+    }
+
+    /// Ends a worker that retires when it has nothing left to do.
+    pub(super) fn leave_if_empty(&mut self, now: Instant) {
+        let Some((_, until)) = self.retiring else {
+            return;
+        };
+        if self.why.is_some() {
+            return;
+        }
+        if self.session.core.in_flight(self.session.attached.seat) == 0 {
+            self.exit(Why::Retired);
+        } else if now >= until {
+            self.end(Why::Overdue(format!(
+                "it was to be replaced, and had tasks left after {:?}",
+                self.session.core.config.knobs.retire_timeout
+            )));
+        }
+    }
+
+    /// Asks the worker to end in good order.
+    fn exit(&mut self, why: Why) {
+        self.why = Some(why);
+        self.close(SlotState::Ending);
+        self.say(&ControlToWorker::Exit);
+        self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
     }
 
     pub(super) fn kill(&mut self, why: Why) {
@@ -68,7 +130,7 @@ impl Running<'_> {
             self.why = Some(why);
             self.session.core.control.killed_one();
         }
-        self.close();
+        self.close(SlotState::Ending);
         self.session.process.kill();
         self.give_up_at
             .get_or_insert_with(|| Instant::now() + Duration::from_secs(1));
@@ -90,6 +152,7 @@ impl Running<'_> {
         while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
             match command {
                 Command::Fail => self.kill(Why::Failed),
+                Command::Retire(reason) => self.retire(reason),
                 Command::Kill { at_once: true } => self.kill(Why::Operator),
                 Command::Kill { at_once: false } => {
                     if self.why.is_none() {
@@ -98,10 +161,7 @@ impl Running<'_> {
                 }
                 Command::End { terminate } => {
                     if self.why.is_none() {
-                        self.why = Some(Why::Asked);
-                        self.close();
-                        self.say(&ControlToWorker::Exit);
-                        self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
+                        self.exit(Why::Asked);
                     }
                     if terminate {
                         self.session.process.terminate();
@@ -136,6 +196,10 @@ impl Running<'_> {
             }
         }
         self.end_if_alone();
+        if self.retire_at.is_some_and(|at| now >= at) {
+            self.retire_at = None;
+            self.ask_for_replacement(RetireReason::MaxAge);
+        }
         if self.kill_at.is_some_and(|at| now >= at) {
             self.kill_at = None;
             self.kill(Why::Killed);
@@ -183,7 +247,7 @@ impl Running<'_> {
     fn end(&mut self, why: Why) {
         self.why = Some(why);
         self.session.core.control.killed_one();
-        self.close();
+        self.close(SlotState::Ending);
         // If the loop is free the shutdown hook runs; if not, nothing but SIGKILL works.
         self.say(&ControlToWorker::Exit);
         self.session.process.terminate();
@@ -211,6 +275,7 @@ impl Running<'_> {
             exit: self.exit,
             unread: self.garbled || !self.data_ended,
             why: self.why.take().unwrap_or(Why::Itself),
+            retired: self.retiring.map(|(reason, _)| reason),
         })
     }
 }

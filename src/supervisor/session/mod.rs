@@ -4,8 +4,9 @@
 //! Does not belong here: what was before ready, and what follows the end.
 //! Invariants: one poll serves everything that is ready; nothing a worker sends is stored before it is known to be due.
 //!
-//! States: *serving* ─ End ▶ *ending* (Exit was sent; killed after the grace) ─ the process ends ▶ *ended*. A violation, the
-//! ladder's last step and Fail lead from both to *killed*, which only waits for the process. When the
+//! States: *serving* ─ Retire ▶ *retiring* (no new tasks) ─ empty ▶ *ending*; *serving*, *retiring* ─ End ▶ *ending* (Exit
+//! was sent; killed after the grace) ─ the process ends ▶ *ended*. A violation, the retiring one's time-out, the
+//! ladder's last step and Fail lead from all to *killed*, which only waits for the process. When the
 //! process has ended what it wrote is read first; when its data connection ends first, it has 50 ms to follow.
 
 mod control;
@@ -27,13 +28,15 @@ use tokio::{
 
 use crate::{
     ipc::Stream,
-    observe::ExitStatus,
+    observe::{ExitStatus, RetireReason},
     sched::Ticket,
     supervisor::{
         PoolCore, WorkerProcess,
         allowance::Allowance,
         core::{Attached, Event, Outgoing},
+        jitter,
         ladder::Ladder,
+        life::Birth,
         relay::Relay,
         session::ending::Partial,
     },
@@ -49,6 +52,8 @@ pub(super) enum Command {
         /// Processes in its group are asked, too.
         terminate: bool,
     },
+    /// Take no more tasks, and end when the last has.
+    Retire(RetireReason),
     /// End, whatever it has: an operator wants so.
     Kill {
         /// Without being asked first.
@@ -65,6 +70,8 @@ pub(super) struct Ended {
     /// Not all that it had said could be read.
     pub(super) unread: bool,
     pub(super) why: Why,
+    /// It was to take no more tasks.
+    pub(super) retired: Option<RetireReason>,
 }
 
 /// Who ended a worker.
@@ -76,6 +83,10 @@ pub(super) enum Why {
     Asked,
     /// It was asked to and did not.
     Killed,
+    /// It was to leave when it was empty, and it was.
+    Retired,
+    /// It was to, and was not in time.
+    Overdue(String),
     /// A cancelled task would not end.
     Stuck(String),
     /// An operator wanted its end.
@@ -89,6 +100,7 @@ pub(super) enum Why {
 /// What a session works with.
 pub(super) struct Session<'a> {
     pub(super) core: &'a PoolCore,
+    pub(super) birth: &'a Birth,
     pub(super) slot: Slot,
     pub(super) attached: Attached,
     pub(super) data: Stream,
@@ -125,6 +137,10 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         give_up_at: None,
         why: None,
         nonce: 0,
+        retiring: None,
+        retire_at: (core.config.knobs.max_age)
+            .map(|most| Instant::now() + jitter::time(most, core.config.knobs.jitter)),
+        asked: false,
         timer: Box::pin(sleep_until(tokio::time::Instant::now())),
         armed: None,
         session,
@@ -164,6 +180,12 @@ struct Running<'a> {
     /// When a killed worker that does not even end so is given up.
     give_up_at: Option<Instant>,
     why: Option<Why>,
+    /// It takes no more tasks, and has until then to end those it has.
+    retiring: Option<(RetireReason, Instant)>,
+    /// When it is old.
+    retire_at: Option<Instant>,
+    /// Its replacement was asked for.
+    asked: bool,
     nonce: u64,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
@@ -175,6 +197,7 @@ impl Running<'_> {
         self.take_commands(cx);
         if self.session.attached.watch(cx.waker()) {
             self.take_outgoing();
+            self.ask_if_spent();
         }
         let mut more = false;
         if !self.data_ended {
@@ -203,6 +226,7 @@ impl Running<'_> {
             more |= !self.data_ended;
         }
         let now = Instant::now();
+        self.leave_if_empty(now);
         if let Some(ended) = self.closing(more, now) {
             return Poll::Ready(ended);
         }
@@ -227,6 +251,10 @@ impl Running<'_> {
             self.deaf,
             self.closing,
             self.kill_at,
+            self.retire_at,
+            self.retiring
+                .map(|(_, until)| until)
+                .filter(|_| self.why.is_none()),
             self.give_up_at.filter(|_| self.exit.is_none()),
         ]
         .into_iter()

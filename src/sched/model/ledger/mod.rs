@@ -2,6 +2,7 @@
 
 mod ends;
 mod events;
+mod look;
 mod pool;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,316 @@
+//! What is known and decided about workers' lives, where a panic of an actor cannot lose it.
+//!
+//! Belongs here: slots' states, restart policy and rotation; who waits for the start (`starting`), subscribers (`events`).
+//! Does not belong here: tasks.
+//! Invariant: an actor that lost its own fields finds here all it needs to go on.
+
+mod events;
+mod starting;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use actix::Recipient;
+use parking_lot::Mutex;
+use starting::Starting;
+
+use crate::{
+    observe::{PoolEvent, PoolState, RetireReason, SlotState},
+    sched::{Decision, RestartPolicy, RestartRules, Rotation},
+    supervisor::slots::{LifeRecord, SlotRecord, slots},
+    task::Slot,
+};
+
+/// How many descriptors that workers inherit are warned of.
+const MAX_DESCRIPTORS: usize = 1024;
+
+/// What follows from a worker's being ready.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerUp {
+    /// The circuit has closed: it was open so long, and these slots start now.
+    pub(crate) closed: Option<(Duration, Vec<Slot>)>,
+    /// The life in the same slot that leaves for it.
+    pub(crate) leaves: Option<(u32, RetireReason)>,
+}
+
+/// What follows from another number of slots.
+#[derive(Debug, Default)]
+pub(crate) struct Resized {
+    /// Slots whose workers leave.
+    pub(crate) dismissed: Vec<Slot>,
+    /// Slots that start a worker now.
+    pub(crate) start: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: PoolState,
+    policy: RestartPolicy,
+    rotation: Rotation,
+    slots: Vec<SlotRecord>,
+    /// How many of them are to have workers.
+    size: usize,
+    starting: Option<Starting>,
+    opened_at: Option<Instant>,
+    killed: u32,
+    inherited: HashSet<String>,
+}
+
+/// The control plane's memory.
+#[derive(Debug)]
+pub(crate) struct Control {
+    inner: Mutex<Inner>,
+    subscribers: Mutex<Vec<Recipient<PoolEvent>>>,
+}
+
+impl Inner {
+    fn is_ready(&self, slot: Slot) -> bool {
+        let record = self.slots.get(slot.index() as usize);
+        record.is_some_and(SlotRecord::is_ready)
+    }
+}
+
+impl Control {
+    pub(super) fn new(slots: usize, rules: RestartRules) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                phase: PoolState::Starting,
+                policy: RestartPolicy::new(rules, slots),
+                rotation: Rotation::new(slots),
+                slots: vec![SlotRecord::default(); slots],
+                size: slots,
+                starting: None,
+                opened_at: None,
+                killed: 0,
+                inherited: HashSet::new(),
+            }),
+            subscribers: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> PoolState {
+        self.inner.lock().phase
+    }
+
+    /// Moves on to a later phase of the pool's end; never back.
+    pub(crate) fn advance(&self, phase: PoolState) -> bool {
+        let mut inner = self.inner.lock();
+        let rank = |phase| match phase {
+            PoolState::Draining => 1,
+            PoolState::Stopping => 2,
+            PoolState::Stopped => 3,
+            _ => 0,
+        };
+        let forward = rank(phase) > rank(inner.phase);
+        if forward {
+            inner.phase = phase;
+        }
+        forward
+    }
+
+    /// Whether the pool has begun to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(
+            self.phase(),
+            PoolState::Draining | PoolState::Stopping | PoolState::Stopped
+        )
+    }
+
+    /// How many slots are to have workers.
+    pub(crate) fn size(&self) -> usize {
+        self.inner.lock().size
+    }
+
+    /// Every slot that is to have a worker, or still has one.
+    pub(crate) fn slots(&self) -> Vec<(Slot, SlotRecord)> {
+        let inner = self.inner.lock();
+        slots(0, inner.slots.len())
+            .zip(inner.slots.iter().cloned())
+            .filter(|(slot, record)| {
+                (slot.index() as usize) < inner.size || !record.lives.is_empty()
+            })
+            .collect()
+    }
+
+    /// Changes what is known of a slot.
+    pub(crate) fn slot<R>(
+        &self,
+        slot: Slot,
+        change: impl FnOnce(&mut SlotRecord) -> R,
+    ) -> Option<R> {
+        let mut inner = self.inner.lock();
+        inner.slots.get_mut(slot.index() as usize).map(change)
+    }
+
+    /// Changes what is known of a life.
+    pub(crate) fn life<R>(
+        &self,
+        slot: Slot,
+        life: u32,
+        change: impl FnOnce(&mut LifeRecord) -> R,
+    ) -> Option<R> {
+        self.slot(slot, |record| record.life_mut(life).map(change))
+            .flatten()
+    }
+
+    pub(crate) fn killed_one(&self) {
+        self.inner.lock().killed += 1;
+    }
+
+    pub(crate) fn killed(&self) -> u32 {
+        self.inner.lock().killed
+    }
+
+    /// Whether this descriptor of the host's has not been reported yet.
+    pub(crate) fn first_sight(&self, inherited: &str) -> bool {
+        let mut inner = self.inner.lock();
+        // More are made up by workers that are started again and again.
+        inner.inherited.len() < MAX_DESCRIPTORS && inner.inherited.insert(inherited.to_owned())
+    }
+
+    /// A worker is ready.
+    pub(crate) fn ready(&self, slot: Slot, life: u32) -> WorkerUp {
+        let mut inner = self.inner.lock();
+        if matches!(inner.phase, PoolState::Starting) {
+            inner.phase = PoolState::Running;
+        }
+        let parked = inner.policy.ready(slot);
+        if let Some(starting) = &mut inner.starting {
+            starting.ready(slot);
+        }
+        let size = inner.size;
+        starting::settle(&mut inner.starting, size);
+        let leaves = inner.rotation.ready(slot, life).map(|old| {
+            let record = inner.slots.get(slot.index() as usize);
+            let reason = record.and_then(|record| record.life(old)?.reason);
+            (old, reason.unwrap_or(RetireReason::Recycle))
+        });
+        let closed = parked.map(|parked| {
+            if inner.phase == PoolState::CircuitOpen {
+                inner.phase = PoolState::Running;
+            }
+            let opened_at = inner.opened_at.take();
+            (opened_at.map_or(Duration::ZERO, |at| at.elapsed()), parked)
+        });
+        WorkerUp { closed, leaves }
+    }
+
+    /// A worker is to be replaced.
+    pub(crate) fn want(&self, slot: Slot, life: u32, reason: RetireReason) {
+        let mut inner = self.inner.lock();
+        let record = inner.slots.get_mut(slot.index() as usize);
+        let Some(record) = record.and_then(|record| record.life_mut(life)) else {
+            return; // It has ended meanwhile.
+        };
+        record.reason.get_or_insert(reason);
+        inner.rotation.want(slot, life);
+    }
+
+    /// The workers that take tasks are to be replaced.
+    pub(crate) fn want_all(&self, reason: RetireReason) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        for (slot, record) in slots(0, inner.size).zip(&mut inner.slots) {
+            let mut lives = record.lives.iter_mut().rev();
+            if let Some(life) = lives.find(|life| life.state == SlotState::Ready) {
+                life.reason.get_or_insert(reason);
+                inner.rotation.want(slot, life.life);
+            }
+        }
+    }
+
+    /// Whether a worker waits for its turn to be replaced.
+    pub(crate) fn is_waiting(&self, slot: Slot, life: u32) -> bool {
+        self.inner.lock().rotation.is_waiting(slot, life)
+    }
+
+    /// The next slot that starts a replacement now.
+    pub(crate) fn grant(&self) -> Option<Slot> {
+        self.inner.lock().rotation.grant()
+    }
+
+    /// There are to be so many slots.
+    pub(crate) fn resize(&self, size: usize) -> Resized {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let before = std::mem::replace(&mut inner.size, size);
+        if inner.slots.len() < size {
+            inner.slots.resize_with(size, SlotRecord::default);
+        }
+        inner.rotation.resize(size);
+        let mut resized = Resized::default();
+        resized.start.extend(inner.policy.resize(size));
+        for slot in slots(size, before) {
+            if let Some(record) = inner.slots.get(slot.index() as usize) {
+                let lives: Vec<u32> = record.lives.iter().map(|life| life.life).collect();
+                inner.rotation.dismiss(slot, &lives);
+            }
+            resized.dismissed.push(slot);
+        }
+        for slot in slots(before, size) {
+            if inner.rotation.recall(slot) {
+                resized.start.push(slot);
+            }
+        }
+        if let Some(starting) = &mut inner.starting {
+            starting.resize(size);
+        }
+        starting::settle(&mut inner.starting, size);
+        resized
+    }
+
+    /// A slot's task was ended by its worker.
+    pub(crate) fn healthy(&self, slot: Slot) {
+        self.inner.lock().policy.settled(slot);
+    }
+
+    /// A life has ended. Returns whether its slot starts another now.
+    pub(crate) fn ended(&self, slot: Slot, life: u32) -> bool {
+        let mut inner = self.inner.lock();
+        let wanted = (slot.index() as usize) < inner.size;
+        if let Some(record) = inner.slots.get_mut(slot.index() as usize) {
+            record.end(life);
+        }
+        inner.rotation.ended(slot, life) && wanted
+    }
+
+    /// A ready worker ended because it was asked to, or for a task's sake.
+    pub(crate) fn planned(&self, slot: Slot) {
+        let mut inner = self.inner.lock();
+        let ready = inner.is_ready(slot);
+        inner.policy.ended(slot, ready);
+    }
+
+    /// A worker that needs no other in its place ended without having been asked to.
+    pub(crate) fn left(&self, slot: Slot, now: Instant) {
+        let mut inner = self.inner.lock();
+        let ready = inner.is_ready(slot);
+        inner.policy.left(slot, ready, now);
+    }
+
+    /// A worker ended without having been asked to.
+    pub(crate) fn exited(&self, slot: Slot, now: Instant) -> Decision {
+        let mut inner = self.inner.lock();
+        let ready = inner.is_ready(slot);
+        let decision = inner.policy.exited(slot, ready, now);
+        if let Decision::Open(_) = decision {
+            inner.opened_at = Some(now);
+            if matches!(inner.phase, PoolState::Starting | PoolState::Running) {
+                inner.phase = PoolState::CircuitOpen;
+            }
+        }
+        decision
+    }
+
+    /// Whether a slot may start a worker now; if not, it waits until the circuit closes.
+    pub(crate) fn may_start(&self, slot: Slot) -> bool {
+        self.inner.lock().policy.may_start(slot)
+    }
+
+    /// When the next attempt is due while the circuit is open.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.inner.lock().policy.retry_at()
+    }
+}

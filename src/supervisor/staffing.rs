@@ -1,0 +1,171 @@
+//! Which workers a pool has.
+//!
+//! Belongs here: what the supervisor decides when a worker is ready, has ended or is to be replaced, and when there are to be
+//! more or fewer of them. Does not belong here: the pool's own end; what is known of slots, which is `control`'s.
+//! Invariant: a slot that is to have a worker has one, or one is on the way, or it waits for the circuit to close.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, AsyncContext, Context, WeakAddr};
+
+use crate::{
+    observe::{PoolEvent, PoolState, RetireReason},
+    sched::Decision,
+    supervisor::{
+        PoolSupervisor,
+        life::LifeEnded,
+        proxy::{LaunchWorker, ProcessProxy, ReplaceWorker, Tell, WorkerEnded, WorkerReady},
+        session::Command,
+        slots::{SlotRecord, slots},
+    },
+    task::Slot,
+};
+
+impl PoolSupervisor {
+    pub(super) fn launch(&self, slot: Slot, delay: Duration) {
+        let life = self.core.control.slot(slot, SlotRecord::launch);
+        if let (Some(proxy), Some(life)) = (self.proxies.get(slot.index() as usize), life) {
+            proxy.do_send(LaunchWorker { life, delay });
+        }
+    }
+
+    /// Starts the replacements whose turn it is.
+    pub(super) fn rotate(&self) {
+        while let Some(slot) = self.core.control.grant() {
+            self.launch(slot, Duration::ZERO);
+        }
+    }
+
+    pub(super) fn tell(&self, slot: Slot, life: Option<u32>, command: Command) {
+        if let Some(proxy) = self.proxies.get(slot.index() as usize) {
+            proxy.do_send(Tell { life, command });
+        }
+    }
+
+    /// Ends the worker of a slot. Returns whether there was one.
+    pub(crate) fn kill(&self, slot: Slot) -> bool {
+        let present = self.core.control.slot(slot, |record| {
+            let present = record.present().filter(|record| record.pid.is_some());
+            present.map(|record| record.life)
+        });
+        let Some(life) = present.flatten() else {
+            return false;
+        };
+        self.tell(slot, Some(life), Command::Kill { at_once: false });
+        true
+    }
+
+    /// Replaces every worker that takes tasks, a few at a time.
+    pub(crate) fn recycle(&self) {
+        self.core.control.want_all(RetireReason::Recycle);
+        self.rotate();
+    }
+
+    /// A worker asks to be replaced.
+    pub(super) fn replace(&self, message: &ReplaceWorker) {
+        let ReplaceWorker { slot, life, reason } = *message;
+        self.core.control.want(slot, life, reason);
+        self.rotate();
+        if reason == RetireReason::MaxTasks && self.core.control.is_waiting(slot, life) {
+            // It takes no more tasks and has yet to wait for its turn: better to leave now than to be there for nothing.
+            self.tell(slot, Some(life), Command::Retire(reason));
+        }
+    }
+
+    /// Changes the number of slots.
+    pub(crate) fn resize(&mut self, size: usize, ctx: &Context<Self>) {
+        let before = self.core.control.size();
+        if size == before || self.shutdown.is_some() {
+            return;
+        }
+        self.core.resize(size);
+        let resized = self.core.control.resize(size);
+        let supervisor = ctx.address().downgrade();
+        for slot in slots(self.proxies.len(), size) {
+            self.add_proxy(slot, supervisor.clone());
+        }
+        for slot in resized.dismissed {
+            self.tell(slot, None, Command::Retire(RetireReason::Resize));
+        }
+        for slot in resized.start {
+            self.launch(slot, Duration::ZERO);
+        }
+        self.rotate();
+        self.core.control.emit(PoolEvent::Resized {
+            from: before,
+            to: size,
+        });
+    }
+
+    pub(super) fn add_proxy(&mut self, slot: Slot, supervisor: WeakAddr<Self>) {
+        let (core, place) = (Arc::clone(&self.core), Arc::clone(&self.place));
+        let proxy = ProcessProxy::new(core, place, slot, supervisor);
+        self.proxies.push(proxy.start());
+    }
+
+    /// Ends the worker of a pool that is one process.
+    pub(crate) fn end_process(&self, at_once: bool) {
+        for proxy in &self.proxies {
+            // It has been told to start before anybody could ask for this.
+            proxy.do_send(Tell {
+                life: None,
+                command: Command::Kill { at_once },
+            });
+        }
+    }
+
+    pub(super) fn worker_ended(&mut self, message: &WorkerEnded) {
+        let WorkerEnded { slot, life, ended } = *message;
+        let control = &self.core.control;
+        // None follows in a pool that ends its workers, nor where there is to be one only.
+        let over = self.shutdown.is_some() && control.phase() != PoolState::Draining;
+        let over = over || self.core.config.one_life;
+        let starts = life.is_some_and(|life| control.ended(slot, life)) && !over;
+        let now = Instant::now();
+        match (ended, life) {
+            (LifeEnded::Held, _) | (_, None) => {}
+            (LifeEnded::Asked | LifeEnded::Sacrificed, _) => {
+                control.planned(slot);
+                if starts {
+                    self.launch(slot, Duration::ZERO);
+                }
+            }
+            (LifeEnded::Abnormally, _) if !starts => control.left(slot, now),
+            (LifeEnded::Abnormally, _) => {
+                let decision = control.exited(slot, now);
+                if let Some(at) = control.retry_at() {
+                    self.core.set_available(Some(at));
+                }
+                match decision {
+                    Decision::Restart(delay) => self.launch(slot, delay),
+                    Decision::Open(delay) => {
+                        control.emit(PoolEvent::CircuitOpened { retry_after: delay });
+                        self.launch(slot, delay);
+                    }
+                    Decision::Wait => {}
+                }
+            }
+        }
+        if !over {
+            self.rotate();
+        } else if control.slot(slot, |record| record.lives.is_empty()) == Some(true) {
+            self.down.send_modify(|down| {
+                down.insert(slot);
+            });
+        }
+    }
+
+    pub(super) fn worker_ready(&self, WorkerReady { slot, up }: WorkerReady) {
+        if let Some((life, reason)) = up.leaves {
+            self.tell(slot, Some(life), Command::Retire(reason));
+        }
+        // Slots that waited for the circuit to close.
+        for slot in up.closed.map(|(_, parked)| parked).unwrap_or_default() {
+            self.launch(slot, Duration::ZERO);
+        }
+        self.rotate();
+    }
+}
