@@ -55,6 +55,14 @@ impl<P: Serialize> FrameWriter<P> {
         self.queued
     }
 
+    /// Whether parts with this header have yet to be queued.
+    pub(crate) fn has_parts(&self, part: &P) -> bool
+    where
+        P: PartialEq,
+    {
+        self.rests.iter().any(|rest| rest.part == *part)
+    }
+
     /// The position up to which everything was written.
     pub(crate) fn written(&self) -> u64 {
         self.written

@@ -251,7 +251,7 @@ impl Executor {
 
     pub(super) fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
         self.mourning
-            .take(&self.program, self.out.mark(), name, scope, failure);
+            .take(&self.program, &self.out, name, scope, failure);
     }
 
     /// Its code on blocking threads is there after the task, which ends with it.

@@ -20,19 +20,40 @@ pub(super) enum Mourned {
     Codec(CodecError),
 }
 
+/// A failure whose report is on its way.
+struct Kept {
+    ticket: u64,
+    /// The position behind the report, as far as it is queued.
+    mark: u64,
+    /// Parts of the report have yet to be queued.
+    parts: bool,
+    info: FailureInfo,
+    failure: Mourned,
+}
+
+impl Kept {
+    fn is_written(&mut self, out: &Outbox) -> bool {
+        if self.parts && !out.has_parts(self.ticket) {
+            self.parts = false;
+            // Its last part is before this.
+            self.mark = out.mark();
+        }
+        !self.parts && out.is_written(self.mark)
+    }
+}
+
 /// What the failure hook is still to hear of.
 #[derive(Default)]
 pub(super) struct Mourning {
-    /// Failures, and the position behind the frame that reports them.
-    waiting: RefCell<Vec<(u64, FailureInfo, Mourned)>>,
+    waiting: RefCell<Vec<Kept>>,
 }
 
 impl Mourning {
-    /// Keeps a failure, whose report ends at `mark`, for the hook, if there is one.
+    /// Keeps a failure, whose report was queued last, for the hook, if there is one.
     pub(super) fn take(
         &self,
         program: &Program,
-        mark: u64,
+        out: &Outbox,
         name: u16,
         scope: &Scope,
         failure: Mourned,
@@ -51,7 +72,13 @@ impl Mourning {
                 attempt: scope.attempt,
                 worker: scope.worker,
             };
-            self.waiting.borrow_mut().push((mark, info, failure));
+            self.waiting.borrow_mut().push(Kept {
+                ticket: scope.ticket,
+                mark: out.mark(),
+                parts: out.has_parts(scope.ticket),
+                info,
+                failure,
+            });
         }
     }
 
@@ -66,9 +93,9 @@ impl Mourning {
         let ready: Vec<_> = self
             .waiting
             .borrow_mut()
-            .extract_if(.., |(mark, ..)| out.is_written(*mark))
+            .extract_if(.., |kept| kept.is_written(out))
             .collect();
-        for (_, info, failure) in ready {
+        for Kept { info, failure, .. } in ready {
             // The error goes in here, too: its drop is the task's own code.
             let told = capture::contained(|| {
                 let failure = match &failure {

@@ -73,6 +73,13 @@ impl Outbox {
         }
     }
 
+    /// Whether parts of this task's result have yet to be queued.
+    pub(crate) fn has_parts(&self, ticket: u64) -> bool {
+        self.writer
+            .borrow()
+            .has_parts(&WorkerFrame::Part { ticket })
+    }
+
     /// The position behind everything queued so far.
     pub(crate) fn mark(&self) -> u64 {
         self.writer.borrow().mark()
