@@ -2,20 +2,13 @@
 //!
 //! Belongs here: registering tasks and hooks, with their types. Does not belong here: when they are called.
 
-use std::{
-    any::{Any, type_name},
-    fmt,
-    future::Future,
-    marker::PhantomData,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{any::Any, fmt, future::Future, marker::PhantomData, rc::Rc, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{CodecError, CodecSide, CodecStep, CodecValue, RemoteError},
-    spec::Workers,
+    spec::{Workers, run::run},
     task::{Failure, FailureInfo, FromState, Task, TaskContext, WorkerInfo},
     wire::{Payload, codec},
     worker::{Ended, InitFailure, LocalFuture, Program, TaskEntry},
@@ -207,17 +200,79 @@ impl<S: 'static, A> WorkerSpec<S, A> {
         self
     }
 
-    /// Runs in the worker after a task has failed there and its outcome is on its way. What it does cannot harm tasks.
+    /// Runs in the worker after a task has failed there and its outcome was sent. What it does cannot harm tasks, but while
+    /// it runs the worker's event loop waits.
+    ///
+    /// It is told of errors that tasks return, typed, of panics, and of values that cannot be encoded or decoded; not of
+    /// tasks that were cancelled, nor of those that are lost with their worker, which the host hears of
+    /// ([`PoolEvent::WorkerLost`](crate::PoolEvent::WorkerLost)).
     ///
     /// # Examples
     ///
+    /// Reporting to a service such as Sentry. A worker does not share its host's client, so it makes one of its own; and it
+    /// ends without running destructors, so what is buffered is flushed by hand.
+    ///
     /// ```
-    /// # use actix_multiprocess::WorkerSpec;
-    /// # struct MyError;
-    /// let spec = WorkerSpec::new().on_failure(|info, failure| {
-    ///     eprintln!("{} of {} failed in {}", info.id, info.name, info.worker);
-    ///     if let Some(_error) = failure.downcast_ref::<MyError>() { /* report it */ }
-    /// });
+    /// # mod sentry {
+    /// #     // As far as this example goes, the names of the crate `sentry`.
+    /// #     use std::{error::Error, fmt::Display, time::Duration};
+    /// #     pub struct Scope;
+    /// #     impl Scope { pub fn set_tag(&mut self, _: &str, _: impl Display) {} }
+    /// #     pub enum Level { Error }
+    /// #     pub struct Guard;
+    /// #     pub fn init(_: &str) -> Guard { Guard }
+    /// #     pub struct Client;
+    /// #     impl Client { pub fn flush(&self, _: Option<Duration>) -> bool { true } }
+    /// #     pub struct Hub;
+    /// #     impl Hub {
+    /// #         pub fn current() -> Self { Self }
+    /// #         pub fn client(&self) -> Option<Client> { Some(Client) }
+    /// #     }
+    /// #     pub fn with_scope<R>(scope: impl FnOnce(&mut Scope), report: impl FnOnce() -> R) -> R {
+    /// #         scope(&mut Scope);
+    /// #         report()
+    /// #     }
+    /// #     pub fn capture_error(_: &(impl Error + ?Sized)) {}
+    /// #     pub fn capture_message(_: &str, _: Level) {}
+    /// # }
+    /// # #[derive(Debug)]
+    /// # struct BadImage;
+    /// # impl std::fmt::Display for BadImage {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("bad image") }
+    /// # }
+    /// # impl std::error::Error for BadImage {}
+    /// use std::time::Duration;
+    ///
+    /// use actix_multiprocess::{Failure, RemoteError, WorkerSpec};
+    ///
+    /// # const DSN: &str = "";
+    /// let spec = WorkerSpec::new()
+    ///     .setup(|_| std::mem::forget(sentry::init(DSN)))
+    ///     .on_failure(|info, failure| {
+    ///         let tags = |scope: &mut sentry::Scope| {
+    ///             scope.set_tag("task", info.name);
+    ///             scope.set_tag("task.id", info.id);
+    ///             scope.set_tag("task.attempt", info.attempt);
+    ///             scope.set_tag("worker", info.worker);
+    ///         };
+    ///         sentry::with_scope(tags, || match failure {
+    ///             Failure::Panicked(panic) => sentry::capture_error(&**panic),
+    ///             Failure::Codec(error) => sentry::capture_error(error),
+    ///             // The task's own error, as the type that it is.
+    ///             failure => match failure.downcast_ref::<BadImage>() {
+    ///                 Some(error) => sentry::capture_error(error),
+    ///                 None => match failure.downcast_ref::<RemoteError>() {
+    ///                     Some(error) => sentry::capture_error(&**error),
+    ///                     None => sentry::capture_message("a task failed", sentry::Level::Error),
+    ///                 },
+    ///             },
+    ///         });
+    ///     })
+    ///     .shutdown(|_| async {
+    ///         if let Some(client) = sentry::Hub::current().client() {
+    ///             client.flush(Some(Duration::from_secs(2)));
+    ///         }
+    ///     });
     /// ```
     pub fn on_failure(
         mut self,
@@ -273,39 +328,6 @@ impl<S: 'static, A> WorkerSpec<S, A> {
         program.tasks.sort_by_key(|task| task.name);
         program
     }
-}
-
-/// Runs a task and encodes what it returns.
-async fn run<T: Task>(task: T, context: TaskContext<T::State>, max_bytes: usize) -> Ended {
-    match task.run(context).await {
-        Ok(output) => match encode(&output, CodecValue::Output, max_bytes) {
-            Ok(payload) => Ended::Done(payload),
-            Err(error) => Ended::Codec(error),
-        },
-        Err(error) => match encode(&error, CodecValue::Error, max_bytes) {
-            Ok(payload) => Ended::Failed(payload, Box::new(error)),
-            Err(error) => Ended::Codec(error),
-        },
-    }
-}
-
-/// Encodes what a task has returned. The host would take a worker that sends more than the limit for a hostile one.
-fn encode<T>(value: &T, what: CodecValue, max_bytes: usize) -> Result<Payload, CodecError>
-where
-    T: Serialize + DeserializeOwned + 'static,
-{
-    let payload = codec::encode_checked(value, what, CodecSide::Worker)?;
-    let bytes = payload.len();
-    if bytes > max_bytes {
-        return Err(CodecError::new(
-            what,
-            CodecSide::Worker,
-            CodecStep::Encode,
-            type_name::<T>(),
-            format!("it takes {bytes} bytes, over the {max_bytes} of `max_frame_bytes`"),
-        ));
-    }
-    Ok(payload)
 }
 
 impl Default for WorkerSpec {

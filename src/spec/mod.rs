@@ -4,6 +4,7 @@
 //! Invariant: a [`Workers`] exists only after the process was found not to be one of its workers.
 
 mod builder;
+mod run;
 mod workers;
 
 pub use builder::WorkerSpec;
