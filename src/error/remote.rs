@@ -103,9 +103,14 @@ impl RemoteError {
     ///
     /// An error that a task passes on from a pool of its own keeps the worker it really happened in.
     pub(crate) fn at(mut self, worker: WorkerInfo, task: TaskId) -> Self {
+        self.happened_at(worker, task);
+        self
+    }
+
+    /// The same where it is.
+    pub(crate) fn happened_at(&mut self, worker: WorkerInfo, task: TaskId) {
         self.0.worker.get_or_insert(worker);
         self.0.task.get_or_insert(task);
-        self
     }
 
     #[track_caller]

@@ -3,12 +3,12 @@
 //! Belongs here: running one task of a known type. Does not belong here: when it is polled, and where its bytes go.
 //! Invariant: no outcome is larger than the host takes.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    error::{CodecError, CodecSide, CodecStep, CodecValue},
+    error::{CodecError, CodecSide, CodecStep, CodecValue, RemoteError},
     task::{Task, TaskContext},
     wire::{Payload, codec},
     worker::Ended,
@@ -20,15 +20,22 @@ pub(super) async fn run<T: Task>(
     context: TaskContext<T::State>,
     max_bytes: usize,
 ) -> Ended {
+    let (worker, id) = (context.worker(), context.id());
     match task.run(context).await {
         Ok(output) => match encode(&output, CodecValue::Output, max_bytes) {
             Ok(payload) => Ended::Done(payload),
             Err(error) => Ended::Codec(error),
         },
-        Err(error) => match encode(&error, CodecValue::Error, max_bytes) {
-            Ok(payload) => Ended::Failed(payload, Box::new(error)),
-            Err(error) => Ended::Codec(error),
-        },
+        Err(mut error) => {
+            // Made by `?`, it does not know.
+            if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<RemoteError>() {
+                error.happened_at(worker, id);
+            }
+            match encode(&error, CodecValue::Error, max_bytes) {
+                Ok(payload) => Ended::Failed(payload, Box::new(error)),
+                Err(error) => Ended::Codec(error),
+            }
+        }
     }
 }
 
