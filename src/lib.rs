@@ -81,7 +81,9 @@
 //! # Features
 //!
 //! None is on by default. `test-util` adds the module `testing` and the macro `worker_entry!`, with which a test binary
-//! can be its own worker, and workers that run in memory.
+//! can be its own worker, and workers that run in memory. `actix-web` makes [`TaskError`] a `ResponseError`, so that `?`
+//! works in the handlers of a service: 503 with `Retry-After` when the pool takes no task, 413 for one that is too large,
+//! and a task's own error says what it is.
 //!
 //! # Platforms
 //!
@@ -111,6 +113,8 @@ mod supervisor;
 mod task;
 #[cfg(feature = "test-util")]
 pub mod testing;
+#[cfg(feature = "actix-web")]
+mod web;
 mod wire;
 mod worker;
 

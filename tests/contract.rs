@@ -678,6 +678,32 @@ mod testing {
     }
 }
 
+#[cfg(feature = "actix-web")]
+mod web {
+    use super::{MapError, NoError, Pool, RemoteError, Submit, Task, TaskError};
+    use actix_web::{ResponseError, Result};
+
+    async fn handler<T: Task<Error: ResponseError>>(pool: Pool, task: T) -> Result<T::Output> {
+        Ok(pool.submit(task).await?)
+    }
+
+    async fn many<T: Task<Error: ResponseError>>(
+        pool: Pool,
+        tasks: Vec<Submit<T>>,
+    ) -> Result<Vec<T::Output>> {
+        Ok(pool.map(tasks).await?)
+    }
+
+    fn answers<E: ResponseError>() {}
+
+    fn own_errors_and_those_of_the_crate<E: ResponseError>() {
+        answers::<TaskError<E>>();
+        answers::<MapError<E>>();
+        answers::<TaskError<RemoteError>>();
+        answers::<TaskError<NoError>>();
+    }
+}
+
 fn plain_spec() -> WorkerSpec {
     WorkerSpec::new().task::<Plain>()
 }

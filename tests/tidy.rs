@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 4] = [
     &["wire", "sched", "error", "task", "observe", "config"],
     &["ipc"],
     &["supervisor", "worker"],
-    &["pool", "spec", "testing", "prelude", "lib"],
+    &["pool", "spec", "testing", "web", "prelude", "lib"],
 ];
 
 /// Edges within a layer.
@@ -96,6 +96,7 @@ const SIDEWAYS: &[((&str, &str), &str)] = &[
         "workers in test binaries and in memory",
     ),
     (("testing", "pool"), "what a test asserts of a pool"),
+    (("web", "pool"), "the error of a map is an answer, too"),
     (("prelude", "lib"), "it re-exports public names"),
     (
         ("testing", "lib"),

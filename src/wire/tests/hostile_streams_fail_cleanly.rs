@@ -207,7 +207,13 @@ fn any_order_of_first_frames_and_parts_is_put_together_or_refused() {
                 (Err(AssemblyError::Lengths), Some(None)) => {}
                 (found, expected) => panic!("{found:?} instead of {expected:?}"),
             }
-            assert!(assembly.reserved() <= partials.iter().map(|partial| partial.2.max(64)).sum());
+            assert!(
+                assembly.reserved()
+                    <= partials
+                        .iter()
+                        .map(|partial| partial.2.max(64))
+                        .sum::<usize>()
+            );
         }
     }
 }
