@@ -80,16 +80,20 @@
 //!
 //! # Features
 //!
-//! None is on by default. `test-util` adds the module `testing` and the macro `worker_entry!`, with which a test binary
-//! can be its own worker, and workers that run in memory. `actix-web` makes [`TaskError`] a `ResponseError`, so that `?`
-//! works in the handlers of a service: 503 with `Retry-After` when the pool takes no task, 413 for one that is too large,
-//! and a task's own error says what it is.
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `test-util` | for tests: the module `testing` and the macro `worker_entry!`, with which a test binary can be its own worker, and workers that run in memory |
+//! | `actix-web` | [`TaskError`] is a `ResponseError`, so that `?` works in the handlers of a service: 503 with `Retry-After` when the pool takes no task, 413 for one that is too large; a task's own error says what it is |
 //!
 //! # Platforms
 //!
 //! Linux 5.3 or newer is what it is made for and tested on; macOS and Windows compile. On Windows what a worker has
 //! started is not ended with it, and [`PoolBuilder::socket_dir`] is refused.
 
+// On docs.rs, where it shows with each name the feature that it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Here and not in the manifest, because tests, examples and benchmarks may panic: that is how they fail.
 #![cfg_attr(
     not(test),
