@@ -89,8 +89,9 @@
 //!
 //! # Platforms
 //!
-//! Linux 5.3 or newer is what it is made for and tested on; macOS and Windows compile. On Windows what a worker has
-//! started is not ended with it, and [`PoolBuilder::socket_dir`] is refused.
+//! Linux 5.3 or newer is what it is made for and tested on; macOS and Windows compile, and on Wine the essential has been
+//! seen to work: workers that are killed, and workers whose host is. On Windows what a worker has started is not ended
+//! with it, and [`PoolBuilder::socket_dir`] is refused.
 
 // On docs.rs, where it shows with each name the feature that it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
