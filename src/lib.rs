@@ -123,7 +123,7 @@ mod web;
 mod wire;
 mod worker;
 
-pub use config::{Launcher, Output, PoolConfig, Restart, Stdio, WhenFull};
+pub use config::{Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, WhenFull};
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,
     RemoteError, StartError, Started, TaskError, WorkerStartError,

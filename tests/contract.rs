@@ -16,11 +16,11 @@ use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
     CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
     HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError,
-    Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Process,
-    ProcessBuilder, Recycle, Rejected, RemoteError, Resize, Restart, Resume, RetireReason, Slot,
-    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
-    TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull, WorkerInfo, WorkerSpec,
-    WorkerStartError, Workers,
+    OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState,
+    PoolSupervisor, Process, ProcessBuilder, Recycle, Rejected, RemoteError, Resize, Restart,
+    Resume, RetireReason, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop,
+    Submit, Subscribe, Task, TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull,
+    WorkerInfo, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -188,6 +188,7 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
                 .period(Duration::from_secs(1))
                 .backoff(Duration::from_millis(1), Duration::from_secs(1)),
         )
+        .on_exhausted(OnExhausted::Escalate)
         .max_attempts(2)
         .max_tasks(1000)
         .max_age(Duration::from_secs(3600))
@@ -233,6 +234,7 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.result_bytes = 1 << 20;
     config.when_full = WhenFull::Wait;
     config.restart = Restart::default();
+    config.on_exhausted = OnExhausted::Escalate;
     config.max_attempts = 2;
     config.max_tasks = Some(1000);
     config.max_age = Some(Duration::from_secs(3600));
@@ -250,6 +252,8 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
 
 async fn every_way_to_start(arbiter: actix::prelude::ArbiterHandle) -> Result<(), StartError> {
     let _: Pool = Pool::builder(plain()).start().await?;
+    let supervised: PoolSupervisor = Pool::builder(plain()).into_supervised()?;
+    let _: Addr<PoolSupervisor> = actix::Supervisor::start(|_| supervised);
     let _: Pool = Pool::builder(plain()).start_on(&arbiter).await?;
     Ok(())
 }
@@ -459,6 +463,7 @@ impl Handler<PoolEvent> for Watcher {
             PoolEvent::Resized { from, to } => {
                 let _: usize = from + to;
             }
+            PoolEvent::Escalated => {}
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
             PoolEvent::Paused | PoolEvent::Resumed => {}
@@ -469,7 +474,8 @@ impl Handler<PoolEvent> for Watcher {
                 let _: String = reason;
             }
             PoolEvent::Closed {
-                reason: CloseReason::Drain | CloseReason::Stop | CloseReason::Gone,
+                reason:
+                    CloseReason::Drain | CloseReason::Stop | CloseReason::Escalated | CloseReason::Gone,
             } => {}
             _ => {}
         }
@@ -494,6 +500,7 @@ async fn the_actix_way(pool: Pool, watcher: Addr<Watcher>) -> Result<(), Box<dyn
         .await?;
     let () = addr.send(Pause).await?;
     let () = addr.send(Resume).await?;
+    let _: Pool = Pool::from_addr(addr).await?;
     let _: Result<(), ConfigError> = addr.send(Resize(2)).await?;
     let () = addr.send(Recycle).await?;
     let _: Result<(), ConfigError> = pool.resize(2).await;
@@ -743,6 +750,8 @@ fn promises<T: Task, E: Error + Send + Sync + 'static>(handle: &TaskHandle<T>) {
     is_error::<TaskError<E>>();
     is_error::<TaskError<RemoteError>>();
     is_error::<MapError<E>>();
+    // Which is no `Error` itself.
+    is_error::<MapError<RemoteError>>();
     is_error::<StartError>();
     is_error::<WorkerStartError>();
     is_error::<ConfigError>();
@@ -828,6 +837,7 @@ fn builder_has_the_defaults_of_its_docs() {
             backoff_min: 100ms,
             backoff_max: 30s,
         },
+        on_exhausted: OpenCircuit,
         max_attempts: 3,
         max_tasks: None,
         max_age: None,

@@ -189,3 +189,34 @@ fn separate_worker_fails_with_a_program_that_is_none() {
     let alone = succeeds(&mut example("separate_worker_program"));
     assert!(alone.contains("a worker program"), "{alone}");
 }
+
+#[test]
+fn recycle_bounds_what_a_process_leaks() {
+    let text = succeeds(&mut example("recycle"));
+    assert!(
+        text.contains("none of which leaked more than 5120 KiB"),
+        "{text}"
+    );
+}
+
+#[test]
+fn recycle_fails_with_workers_that_are_never_replaced() {
+    fails(example("recycle").arg("0"), "a process leaked more than");
+}
+
+#[test]
+fn supervision_tree_begins_the_one_pool_anew_and_leaves_the_other_alone() {
+    let text = succeeds(&mut example("supervision_tree"));
+    assert!(
+        text.contains("has given up") && text.contains("is there again"),
+        "{text}"
+    );
+}
+
+#[test]
+fn supervision_tree_fails_when_nothing_helps() {
+    fails(
+        example("supervision_tree").arg("incurable"),
+        "the service has given up",
+    );
+}

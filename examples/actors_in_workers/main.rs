@@ -101,7 +101,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .start()
         .await?;
     let squares = (0..TASKS).map(|task| Square(task % KEYS));
-    let answers = pool.map(squares).await.map_err(|failed| failed.error)?;
+    let answers = pool.map(squares).await?;
     pool.stop().await;
 
     match check(&answers) {

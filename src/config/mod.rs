@@ -36,6 +36,20 @@ pub enum WhenFull {
     Wait,
 }
 
+/// What a pool does when its restart budget is spent and no worker is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum OnExhausted {
+    /// It opens the circuit: what is accepted waits, new submits are refused, and one worker at a time is tried. The
+    /// default.
+    #[default]
+    OpenCircuit,
+    /// It settles all that it has and ends; under `actix::Supervisor` it begins anew. See
+    /// [`PoolBuilder::into_supervised`](crate::PoolBuilder::into_supervised).
+    Escalate,
+}
+
 /// The knobs of a pool as a value: for a file, for the environment, and in [`Status::config`](crate::Status::config)
 /// with what was made of the automatic ones.
 ///
@@ -88,6 +102,8 @@ pub struct PoolConfig {
     pub when_full: WhenFull,
     /// How lost workers are replaced.
     pub restart: Restart,
+    /// What the pool does when that is of no use. Default: `"open-circuit"`.
+    pub on_exhausted: OnExhausted,
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
@@ -135,6 +151,7 @@ impl Default for PoolConfig {
             result_bytes: 256 * MIB,
             when_full: WhenFull::default(),
             restart: Restart::default(),
+            on_exhausted: OnExhausted::default(),
             max_attempts: 3,
             max_tasks: None,
             max_age: None,

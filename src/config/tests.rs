@@ -3,7 +3,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use crate::{
-    config::{Output, PoolConfig, Restart, Stdio, WhenFull},
+    config::{OnExhausted, Output, PoolConfig, Restart, Stdio, WhenFull},
     error::ConfigError,
 };
 
@@ -27,6 +27,7 @@ fn unusual() -> PoolConfig {
             .budget(None)
             .period(Duration::from_secs(90))
             .backoff(Duration::from_micros(1), Duration::from_nanos(1_000_001)),
+        on_exhausted: OnExhausted::Escalate,
         max_attempts: 1,
         max_tasks: Some(1000),
         max_age: Some(Duration::from_secs(3600)),
@@ -50,7 +51,7 @@ fn the_default_is_written_as_people_read_it() {
         r#"{"processes":"auto","concurrency":16,"queue_limit":"auto","queue_bytes":"256MiB","result_bytes":"256MiB","#,
         r#""when_full":"reject","#,
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
-        r#""max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
+        r#""on_exhausted":"open-circuit","max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
         r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"socket_dir":"auto"}"#,
     );
@@ -83,6 +84,7 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_RESTART_PERIOD", "1m 30s"),
         ("POOL_RESTART_BACKOFF_MIN", "1us"),
         ("POOL_RESTART_BACKOFF_MAX", "1000001ns"),
+        ("POOL_ON_EXHAUSTED", "escalate"),
         ("POOL_MAX_ATTEMPTS", "1"),
         ("POOL_MAX_TASKS", "1000"),
         ("POOL_MAX_AGE", "1h"),

@@ -14,6 +14,8 @@ pub enum CloseReason {
     Drain,
     /// [`Stop`](crate::Stop).
     Stop,
+    /// The restart budget was spent, and the pool was to escalate.
+    Escalated,
     /// The pool's `System` or arbiter ended.
     Gone,
 }
@@ -78,6 +80,9 @@ pub enum PoolEvent {
         /// Until the next attempt to start a worker.
         retry_after: Duration,
     },
+    /// The restart budget is spent, no worker is ready, and the pool was to escalate: it settles all it has, and ends or
+    /// begins anew.
+    Escalated,
     /// A worker is ready again.
     CircuitClosed {
         /// How long the circuit was open.
@@ -169,6 +174,7 @@ impl PoolEvent {
             Self::CircuitOpened { retry_after } => {
                 tracing::warn!(retry_after = ?retry_after, "circuit opened");
             }
+            Self::Escalated => tracing::error!("pool escalates: the restart budget is spent"),
             Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
             Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
             Self::Resized { from, to } => tracing::info!(from, to, "pool resized"),

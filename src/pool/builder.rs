@@ -8,7 +8,7 @@ use std::{any::type_name, marker::PhantomData, path::PathBuf, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Launcher, PoolConfig, Restart, Stdio, WhenFull},
+    config::{Launcher, OnExhausted, PoolConfig, Restart, Stdio, WhenFull},
     error::{CodecError, CodecSide, CodecValue},
     spec::Workers,
     wire::{Payload, codec},
@@ -96,6 +96,13 @@ impl<A> PoolBuilder<A> {
     /// Sets how lost workers are replaced. Default: [`Restart::default`].
     pub fn restart(mut self, restart: Restart) -> Self {
         self.config.restart = restart;
+        self
+    }
+
+    /// Sets what the pool does when the restart budget is spent and no worker is ready. Default:
+    /// [`OnExhausted::OpenCircuit`].
+    pub fn on_exhausted(mut self, what: OnExhausted) -> Self {
+        self.config.on_exhausted = what;
         self
     }
 

@@ -16,7 +16,7 @@ use std::{
 use futures_core::Stream;
 
 use crate::{
-    error::TaskError,
+    error::{RemoteError, TaskError},
     pool::{
         Submit,
         respond::{TaskResult, typed},
@@ -102,6 +102,13 @@ impl<E: fmt::Display> fmt::Display for MapError<E> {
     }
 }
 
+// As for `TaskError`: `RemoteError` is no `Error`, so that `?` can make one of any, and this crate's own.
+impl std::error::Error for MapError<RemoteError> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
 impl<E: std::error::Error + 'static> std::error::Error for MapError<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
@@ -114,7 +121,7 @@ where
     S::Item: Into<Submit<T>>,
 {
     pub(super) fn new(core: &Arc<PoolCore>, items: S) -> Self {
-        let window = 2 * core.config.processes as usize * core.config.concurrency as usize;
+        let window = 2 * core.control.size() * core.config.concurrency as usize;
         Self {
             flow: Flow {
                 core: Arc::clone(core),

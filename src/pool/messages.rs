@@ -11,7 +11,7 @@ use crate::{
     error::ConfigError,
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, check::processes, respond::Deferred},
-    supervisor::PoolSupervisor,
+    supervisor::{PoolCore, PoolSupervisor},
     task::{FaultPoint, Slot, Task, TaskId},
 };
 
@@ -89,6 +89,11 @@ pub(super) struct End {
     pub(super) reason: CloseReason,
     pub(super) answer: oneshot::Sender<DrainReport>,
 }
+
+/// Asks for what a [`Pool`](crate::Pool) holds beside an address.
+#[derive(Debug, Message)]
+#[rtype(result = "Arc<PoolCore>")]
+pub(super) struct GetCore;
 
 /// Ends the worker of a pool that is one process.
 #[derive(Debug, Message)]
@@ -204,6 +209,14 @@ impl Handler<End> for PoolSupervisor {
             // Whoever does not wait any more does not want it.
             let _ = message.answer.send(report.await);
         });
+    }
+}
+
+impl Handler<GetCore> for PoolSupervisor {
+    type Result = MessageResult<GetCore>;
+
+    fn handle(&mut self, _: GetCore, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Arc::clone(&self.core))
     }
 }
 

@@ -17,7 +17,7 @@ mod submit;
 
 use std::{future::Future, time::Duration};
 
-use actix::Addr;
+use actix::{Addr, MailboxError};
 use futures_core::Stream;
 use tokio::sync::oneshot;
 
@@ -27,7 +27,7 @@ pub use map::{Iter, Map, MapAll, MapError, Unordered};
 pub use messages::{
     Cancel, Drain, GetStatus, Kill, Pause, Recycle, Resize, Resume, Stop, Subscribe,
 };
-use messages::{End, EndProcess};
+use messages::{End, EndProcess, GetCore};
 pub use process::{Process, ProcessBuilder};
 pub use submit::Submit;
 
@@ -85,6 +85,21 @@ impl Pool {
     /// Begins to configure a pool of the workers that [`WorkerSpec::init`](crate::WorkerSpec::init) returned.
     pub fn builder<A>(workers: Workers<A>) -> PoolBuilder<A> {
         PoolBuilder::new(workers)
+    }
+
+    /// Returns the pool behind an address, such as that of a supervised one.
+    ///
+    /// # Errors
+    ///
+    /// The pool has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens by dropping the future.
+    pub async fn from_addr(addr: &Addr<PoolSupervisor>) -> Result<Self, MailboxError> {
+        let core = addr.send(GetCore).await?;
+        let addr = addr.clone();
+        Ok(Self { addr, core })
     }
 
     /// Returns the address of the pool's actor, for sending [`Submit`] and other messages the actix way.

@@ -86,6 +86,40 @@ impl<A> PoolBuilder<A> {
         prepared.started(addr).await
     }
 
+    /// Returns the pool's actor, for `actix::Supervisor`.
+    ///
+    /// With [`OnExhausted::Escalate`](crate::OnExhausted::Escalate) it ends when its restart budget is spent and no worker is
+    /// ready, all that it has settled: what had not started as [`Rejected::Closed`](crate::Rejected::Closed), the rest as
+    /// lost. Its supervisor then begins it anew, with a new budget, behind the same address: every `Addr`, `Recipient` and
+    /// [`Pool`] taken before works after. In between, submits are refused as
+    /// [`Rejected::Unavailable`](crate::Rejected::Unavailable).
+    ///
+    /// A pool that was stopped or drained stays so. [`wait_all`](Self::wait_all) and [`own_arbiter`](Self::own_arbiter)
+    /// mean nothing here: nobody waits for its start, and it lives where its supervisor is started.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Config`] names a bad value; [`StartError::NoSocket`] says that there is no place for sockets.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use actix_multiprocess::{OnExhausted, Pool, Workers};
+    /// # async fn f(workers: Workers) -> Result<(), Box<dyn std::error::Error>> {
+    /// let supervisor = Pool::builder(workers)
+    ///     .on_exhausted(OnExhausted::Escalate)
+    ///     .into_supervised()?;
+    /// let addr = actix::Supervisor::start(|_| supervisor);
+    /// let pool = Pool::from_addr(&addr).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn into_supervised(self) -> Result<PoolSupervisor, StartError>
+    where
+        A: HasInitArgs,
+    {
+        Ok(self.prepare()?.actor(Home::Supervised))
+    }
+
     /// Starts the pool on the current arbiter and waits for nothing.
     pub(super) fn start_now(self) -> Result<Pool, StartError> {
         if Arbiter::try_current().is_none() {

@@ -5,7 +5,7 @@
 //! Invariants: a panic in a handler costs that message alone; all that matters is in the core; nothing long-lived is in
 //! the context, so that the actor notices when nobody has its address any more.
 //!
-//! Pool: *starting* ─ first worker ready ▶ *running* ⇄ *circuit open*; any ─ Drain, last address dropped ▶ *draining* ─
+//! Pool: *starting* ─ first worker ready ▶ *running* ⇄ *circuit open*, or, under a supervisor, ─ escalates ▶ *starting*; any ─ Drain, last address dropped ▶ *draining* ─
 //! Stop, grace over ▶ *stopping* ─ all slots down ▶ *stopped*; any ─ System or arbiter ends ▶ dropped.
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, Message, Running,
-    WeakAddr,
+    Supervised, WeakAddr,
 };
 use tokio::sync::watch;
 
@@ -61,7 +61,9 @@ pub struct PoolSupervisor {
     /// Its own address.
     own: Option<WeakAddr<Self>>,
     /// Ends the arbiter that was made for this pool.
-    home: Home,
+    pub(super) home: Home,
+    /// It is given up, and begins anew when its last worker has gone.
+    pub(super) escalating: bool,
 }
 
 /// Where a pool lives.
@@ -69,6 +71,8 @@ pub struct PoolSupervisor {
 pub(crate) enum Home {
     /// On an arbiter of its user's.
     Shared,
+    /// The same, under `actix::Supervisor`.
+    Supervised,
     /// On one that was made for it.
     OwnArbiter,
     /// On a thread with a `System` that ends when this is dropped.
@@ -94,6 +98,7 @@ impl PoolSupervisor {
             in_a_row: 0,
             own: None,
             home,
+            escalating: false,
         }
     }
 
@@ -175,6 +180,9 @@ impl Actor for PoolSupervisor {
         crate::observe::log(|| {
             tracing::info!(config = %self.core.config.knobs, "pool starts");
         });
+        if self.core.control.is_ending() {
+            return;
+        }
         for slot in slots(0, self.core.control.size()) {
             self.add_proxy(slot, supervisor.clone());
             self.launch(slot, Duration::ZERO);
@@ -199,6 +207,18 @@ impl Actor for PoolSupervisor {
     }
 }
 
+impl Supervised for PoolSupervisor {
+    /// Forgets what made it escalate. What was asked of it meanwhile stays: its size, its end.
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.proxies.clear();
+        self.escalating = false;
+        if self.shutdown.is_none() {
+            self.down.send_replace(HashSet::new());
+        }
+        self.core.control.restart(self.core.config.rules);
+    }
+}
+
 impl Drop for PoolSupervisor {
     fn drop(&mut self) {
         if self.core.control.advance(PoolState::Stopped) {
@@ -220,7 +240,7 @@ impl Handler<WorkerEnded> for PoolSupervisor {
     type Result = ();
 
     fn handle(&mut self, message: WorkerEnded, ctx: &mut Context<Self>) {
-        self.guarded(ctx, |this, _| this.worker_ended(&message));
+        self.guarded(ctx, |this, ctx| this.worker_ended(&message, ctx));
     }
 }
 
@@ -246,6 +266,9 @@ impl Handler<Ended> for PoolSupervisor {
     fn handle(&mut self, _: Ended, ctx: &mut Context<Self>) {
         self.core.control.advance(PoolState::Stopped);
         self.keep = None;
-        ctx.stop();
+        // Its supervisor would begin it anew. It goes when nobody has its address any more.
+        if !matches!(self.home, Home::Supervised) {
+            ctx.stop();
+        }
     }
 }

@@ -9,13 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, AsyncContext, Context, WeakAddr};
+use actix::{Actor, ActorContext, AsyncContext, Context, WeakAddr};
 
 use crate::{
-    observe::{PoolEvent, PoolState, RetireReason},
+    config::OnExhausted,
+    observe::{CloseReason, PoolEvent, PoolState, RetireReason},
     sched::Decision,
     supervisor::{
         PoolSupervisor,
+        actor::Home,
+        core::End,
         life::LifeEnded,
         proxy::{LaunchWorker, ProcessProxy, ReplaceWorker, Tell, WorkerEnded, WorkerReady},
         session::Command,
@@ -117,12 +120,12 @@ impl PoolSupervisor {
         }
     }
 
-    pub(super) fn worker_ended(&mut self, message: &WorkerEnded) {
+    pub(super) fn worker_ended(&mut self, message: &WorkerEnded, ctx: &mut Context<Self>) {
         let WorkerEnded { slot, life, ended } = *message;
         let control = &self.core.control;
         // None follows in a pool that ends its workers, nor where there is to be one only.
         let over = self.shutdown.is_some() && control.phase() != PoolState::Draining;
-        let over = over || self.core.config.one_life;
+        let over = over || self.core.config.one_life || self.escalating;
         let starts = life.is_some_and(|life| control.ended(slot, life)) && !over;
         let now = Instant::now();
         match (ended, life) {
@@ -140,6 +143,7 @@ impl PoolSupervisor {
                     self.core.set_available(Some(at));
                 }
                 match decision {
+                    Decision::Open(_) if self.escalates() => return self.escalate(ctx),
                     Decision::Restart(delay) => self.launch(slot, delay),
                     Decision::Open(delay) => {
                         control.emit(PoolEvent::CircuitOpened { retry_after: delay });
@@ -155,6 +159,31 @@ impl PoolSupervisor {
             self.down.send_modify(|down| {
                 down.insert(slot);
             });
+            if self.escalating && self.core.control.is_empty() {
+                ctx.stop();
+            }
+        }
+    }
+
+    fn escalates(&self) -> bool {
+        self.core.config.knobs.on_exhausted == OnExhausted::Escalate && self.shutdown.is_none()
+    }
+
+    /// Gives up: whoever owns the pool has to do something.
+    fn escalate(&mut self, ctx: &mut Context<Self>) {
+        let core = Arc::clone(&self.core);
+        core.control.emit(PoolEvent::Escalated);
+        core.control.start_escalated();
+        if !matches!(self.home, Home::Supervised) {
+            core.end(End::Gone);
+            // Nobody is left to read the report.
+            let _ = self.shut_down(Duration::ZERO, CloseReason::Escalated, ctx);
+            return;
+        }
+        self.escalating = true;
+        core.give_up(Instant::now() + core.config.knobs.restart.backoff_min);
+        for slot in slots(0, self.proxies.len()) {
+            self.tell(slot, None, Command::End { terminate: false });
         }
     }
 

@@ -29,6 +29,8 @@ const MAX_DESCRIPTORS: usize = 1024;
 /// What follows from a worker's being ready.
 #[derive(Debug, Default)]
 pub(crate) struct WorkerUp {
+    /// It is the first since the pool began, or began anew.
+    pub(crate) first: bool,
     /// The circuit has closed: it was open so long, and these slots start now.
     pub(crate) closed: Option<(Duration, Vec<Slot>)>,
     /// The life in the same slot that leaves for it.
@@ -118,6 +120,25 @@ impl Control {
         )
     }
 
+    /// Begins anew with as many slots as there are to be, unless the pool ends.
+    pub(super) fn restart(&self, rules: RestartRules) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        if matches!(inner.phase, PoolState::CircuitOpen) {
+            inner.phase = PoolState::Starting;
+        }
+        inner.policy = RestartPolicy::new(rules, inner.slots.len());
+        inner.rotation = Rotation::new(inner.slots.len());
+        inner.rotation.resize(inner.size);
+        inner.opened_at = None;
+    }
+
+    /// Whether no slot has a worker, or is about to have one.
+    pub(super) fn is_empty(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.slots.iter().all(|record| record.lives.is_empty())
+    }
+
     /// How many slots are to have workers.
     pub(crate) fn size(&self) -> usize {
         self.inner.lock().size
@@ -173,7 +194,8 @@ impl Control {
     /// A worker is ready.
     pub(crate) fn ready(&self, slot: Slot, life: u32) -> WorkerUp {
         let mut inner = self.inner.lock();
-        if matches!(inner.phase, PoolState::Starting) {
+        let first = inner.phase == PoolState::Starting;
+        if first {
             inner.phase = PoolState::Running;
         }
         let parked = inner.policy.ready(slot);
@@ -194,7 +216,11 @@ impl Control {
             let opened_at = inner.opened_at.take();
             (opened_at.map_or(Duration::ZERO, |at| at.elapsed()), parked)
         });
-        WorkerUp { closed, leaves }
+        WorkerUp {
+            first,
+            closed,
+            leaves,
+        }
     }
 
     /// A worker is to be replaced.

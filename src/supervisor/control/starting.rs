@@ -80,6 +80,21 @@ impl Control {
         settle(&mut inner.starting, size);
     }
 
+    /// The pool gives up before it has started.
+    pub(crate) fn start_escalated(&self) {
+        let starting = self.inner.lock().starting.take();
+        if let Some(Starting {
+            waiter: Some(waiter),
+            first_failure,
+            ..
+        }) = starting
+        {
+            let _ = waiter.send(Err(
+                first_failure.map_or(StartError::Closed, StartError::Worker)
+            ));
+        }
+    }
+
     /// The pool ends before it has started.
     pub(crate) fn start_closed(&self) {
         if let Some(waiter) = self

@@ -1,12 +1,13 @@
 //! The data plane of a pool: accepted tasks, who has them, and the way back of their outcomes.
 //!
 //! Belongs here: what callers, sessions and actors do to tasks, each under one lock per batch: taking them in
-//! (`intake`), giving them to workers (`assign`), telling sessions (`lanes`), settling them (`settle`).
+//! (`intake`), giving them to workers (`assign`), telling sessions (`lanes`), settling them (`settle`), all at once (`end`).
 //! Does not belong here: decisions about workers' lives (`control`), sockets.
 //! Invariants: replies are settled, and their waiters woken, outside the lock; nothing here needs an actor or a runtime
 //! to be alive.
 
 mod assign;
+mod end;
 mod intake;
 mod lanes;
 mod settle;
@@ -24,9 +25,10 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
 pub(crate) use lanes::{Attached, Outgoing};
-pub(crate) use settle::{End, Event};
+pub(crate) use settle::Event;
 
 use crate::{
     observe::Counts,

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Rejected, Started, capture},
+    error::{Crash, CrashReport, Rejected, Started, capture},
     observe::{Counts, log},
     sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
-        core::{Admission, After, State},
+        core::{After, State},
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
@@ -30,15 +30,6 @@ pub(crate) enum Event {
         started: bool,
     },
     Revoked(Ticket),
-}
-
-/// Why the pool ends what it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Stop, or a drain's end: what runs is cancelled.
-    Asked,
-    /// The `System` or the arbiter ended: what runs is lost.
-    Gone,
 }
 
 impl PoolCore {
@@ -197,77 +188,6 @@ impl PoolCore {
         (settled, requeued)
     }
 
-    /// No worker comes after this one: what waits is lost with it. Returns how much that was.
-    pub(crate) fn lost_with(&self, crash: &Arc<Crash>) -> usize {
-        let mut after = After::default();
-        let waiting = {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            state.admission = Admission::Closed;
-            let waiting = state.ledger.take_waiting();
-            let count = waiting.len();
-            for task in waiting {
-                let report = CrashReport::new(Arc::clone(crash), Started::No, 0);
-                after.settle_lost(state, task.id, task.reply, Settled::WorkerLost(report));
-            }
-            self.freed(state, &mut after);
-            count
-        };
-        self.finish(after);
-        waiting
-    }
-
-    /// Settles what waits, and tells the workers to cancel what they have.
-    pub(crate) fn cancel_all(&self) {
-        let mut after = After::default();
-        let running = {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            state.ending = true;
-            for task in state.ledger.take_waiting() {
-                after.settle_lost(
-                    state,
-                    task.id,
-                    task.reply,
-                    Settled::Rejected(Rejected::Closed),
-                );
-            }
-            self.freed(state, &mut after);
-            state.ledger.running()
-        };
-        self.finish(after);
-        for id in running {
-            self.cancel(id, false);
-        }
-    }
-
-    /// Settles everything that is left.
-    pub(crate) fn end(&self, end: End) {
-        let mut after = After::default();
-        {
-            let mut guard = self.state.lock();
-            let state = &mut *guard;
-            state.admission = Admission::Closed;
-            state.ending = true;
-            let mut left = state.ledger.take_waiting();
-            left.extend(state.ledger.take_flights());
-            for task in left {
-                let settled = match (task.started, end) {
-                    (Started::No, _) => Settled::Rejected(Rejected::Closed),
-                    (_, End::Asked) => Settled::Cancelled { started: true },
-                    (started, End::Gone) => Settled::WorkerLost(CrashReport::new(
-                        Arc::new(Crash::pool_gone(task.slot.unwrap_or(Slot::new(0)))),
-                        started,
-                        0,
-                    )),
-                };
-                after.settle_lost(state, task.id, task.reply, settled);
-            }
-            self.freed(state, &mut after);
-        }
-        self.finish(after);
-    }
-
     /// Does what must not be done under the lock. A reply that panics harms no other.
     pub(super) fn finish(&self, after: After) {
         for (id, reply, settled) in after.deliveries {
@@ -292,7 +212,13 @@ impl After {
     }
 
     /// The same for a task that goes with its worker or its pool, which the log is told.
-    fn settle_lost(&mut self, state: &mut State, id: TaskId, reply: Reply, settled: Settled) {
+    pub(super) fn settle_lost(
+        &mut self,
+        state: &mut State,
+        id: TaskId,
+        reply: Reply,
+        settled: Settled,
+    ) {
         self.settle_as(state, Some(id), reply, settled);
     }
 
@@ -329,21 +255,4 @@ fn count(counts: &mut Counts, settled: &Settled) {
         Settled::Codec(_) => &mut counts.codec,
     };
     *counter += 1;
-}
-
-impl Crash {
-    /// The end of a task's worker together with its pool.
-    fn pool_gone(slot: Slot) -> Self {
-        Self {
-            slot,
-            generation: 0,
-            pid: None,
-            code: None,
-            signal: None,
-            cause: LossCause::PoolGone,
-            detail: None,
-            uptime: std::time::Duration::ZERO,
-            stderr_tail: String::new(),
-        }
-    }
 }

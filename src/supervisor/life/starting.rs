@@ -130,7 +130,7 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
     let launched = core.config.launcher.launch(LaunchOrder {
         config,
         stdio: core.config.knobs.stdio,
-        processes: core.config.processes,
+        processes: u32::try_from(core.control.size()).unwrap_or(u32::MAX),
     })?;
     Ok((endpoint, token, launched))
 }
@@ -184,6 +184,9 @@ pub(super) fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attach
     let quota = quota.map(|most| jitter::tasks(most, core.config.knobs.jitter));
     let attached = core.up(slot, quota);
     let up = core.control.ready(slot, birth.life);
+    if up.first {
+        core.set_available(None);
+    }
     if let Some((open_for, _)) = &up.closed {
         core.set_available(None);
         let after = *open_for;
