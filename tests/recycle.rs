@@ -338,6 +338,60 @@ fn a_replacement_that_cannot_start_leaves_the_old_worker_serving() {
 }
 
 #[test]
+fn a_worker_that_may_start_no_more_does_not_keep_the_circuit_closed() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let backoff = Duration::from_millis(5);
+        let pool = builder(dir.path())
+            .max_tasks(1)
+            .restart(Restart::default().budget(2).backoff(backoff, backoff))
+            .start()
+            .await
+            .unwrap();
+        let mut events = events(&pool).await;
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        let last = pool.submit(Act::new(dir.path(), "last", End::Ok).gated());
+        event(&mut events, |event| {
+            matches!(event, PoolEvent::CircuitOpened { .. }).then_some(())
+        })
+        .await;
+        // It goes on with what it has all the same.
+        put(dir.path(), "last", "go");
+        last.await.unwrap();
+        std::fs::remove_file(dir.path().join("sick")).unwrap();
+        event(&mut events, ready).await;
+        pool.submit(Where).await.unwrap();
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn a_worker_that_is_lost_while_it_leaves_has_no_successor() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(dir.path()).start().await.unwrap();
+        let old = pool.submit(Where).await.unwrap();
+        let lost = pool.submit(Act::new(dir.path(), "lost", End::Wait));
+        seen(dir.path(), "lost", "started").await;
+        pool.recycle();
+        status_is(&pool, "it leaves", |status| {
+            status.slots[0].retiring == [old.pid]
+        })
+        .await;
+        let mut events = events(&pool).await;
+        signal(old.pid, Signal::SIGKILL);
+        assert!(matches!(lost.await, Err(TaskError::WorkerLost(_))));
+        pool.recycle();
+        event(&mut events, |event| match event {
+            PoolEvent::WorkerRestarted { .. } => panic!("nobody came for it: {event:?}"),
+            _ => retired(event),
+        })
+        .await;
+        pool.stop().await;
+    });
+}
+
+#[test]
 fn a_worker_that_dies_while_it_is_replaced_is_replaced_once() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();

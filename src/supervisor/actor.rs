@@ -45,8 +45,8 @@ const MAILBOX: usize = 1024;
 ///
 /// It is an ordinary actor. Its address is [`Pool::addr`](crate::Pool::addr); the messages it takes are
 /// [`Submit`](crate::Submit), [`Cancel`](crate::Cancel), [`GetStatus`](crate::GetStatus), [`Pause`](crate::Pause),
-/// [`Resume`](crate::Resume), [`Kill`](crate::Kill), [`Drain`](crate::Drain), [`Stop`](crate::Stop) and
-/// [`Subscribe`](crate::Subscribe).
+/// [`Resume`](crate::Resume), [`Resize`](crate::Resize), [`Recycle`](crate::Recycle), [`Kill`](crate::Kill),
+/// [`Drain`](crate::Drain), [`Stop`](crate::Stop) and [`Subscribe`](crate::Subscribe).
 #[derive(Debug)]
 pub struct PoolSupervisor {
     pub(crate) core: Arc<PoolCore>,

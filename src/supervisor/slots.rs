@@ -22,6 +22,8 @@ pub(crate) struct LifeRecord {
     pub(crate) pid: Option<u32>,
     /// Why it is to be replaced.
     pub(crate) reason: Option<RetireReason>,
+    /// It takes no more tasks, and nobody follows it for its end.
+    pub(crate) leaving: bool,
 }
 
 /// One slot as the host sees it.
@@ -50,6 +52,7 @@ impl SlotRecord {
             state: SlotState::Waiting,
             pid: None,
             reason: None,
+            leaving: false,
         });
         life
     }
@@ -80,11 +83,11 @@ impl SlotRecord {
         self.lives.retain(|record| record.life != life);
     }
 
-    /// Whether one of its workers takes tasks.
+    /// Whether one of its workers takes tasks. One that has started all it may does not, though it waits for its successor.
     pub(crate) fn is_ready(&self) -> bool {
-        self.lives
-            .iter()
-            .any(|record| record.state == SlotState::Ready)
+        self.lives.iter().any(|record| {
+            record.state == SlotState::Ready && record.reason != Some(RetireReason::MaxTasks)
+        })
     }
 
     /// The worker that the slot is known by: the one that takes tasks, else the youngest that there is a process of, else

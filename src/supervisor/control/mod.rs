@@ -230,6 +230,10 @@ impl Control {
         let Some(record) = record.and_then(|record| record.life_mut(life)) else {
             return; // It has ended meanwhile.
         };
+        // Whatever else it was to be replaced for: it is of no use any more.
+        if reason == RetireReason::MaxTasks {
+            record.reason = Some(reason);
+        }
         record.reason.get_or_insert(reason);
         inner.rotation.want(slot, life);
     }

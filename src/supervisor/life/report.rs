@@ -141,7 +141,10 @@ pub(super) fn report(
     }
     birth.core.control.slot(birth.slot, |record| {
         record.restarts += 1;
-        record.lost_at = Some(Instant::now());
+        // Whoever is ready next has not come for this one, if it was leaving.
+        if !record.life(birth.life).is_some_and(|life| life.leaving) {
+            record.lost_at = Some(Instant::now());
+        }
     });
     birth.core.control.emit(PoolEvent::WorkerLost {
         report: CrashReport::new(crash, Started::Unknown, 0),

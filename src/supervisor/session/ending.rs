@@ -69,7 +69,7 @@ impl Running<'_> {
     fn ask_for_replacement(&mut self, reason: RetireReason) {
         let birth = self.session.birth;
         if let Some(supervisor) = birth.supervisor.upgrade()
-            && !std::mem::replace(&mut self.asked, true)
+            && self.asked.replace(reason) != Some(reason)
         {
             supervisor.do_send(ReplaceWorker {
                 slot: birth.slot,
@@ -82,7 +82,7 @@ impl Running<'_> {
     /// A worker that may start no more tasks is of no use.
     pub(super) fn ask_if_spent(&mut self) {
         let core = self.session.core;
-        if !self.asked
+        if self.asked != Some(RetireReason::MaxTasks)
             && core.config.knobs.max_tasks.is_some()
             && core.is_spent(self.session.attached.seat)
         {
@@ -96,6 +96,10 @@ impl Running<'_> {
             let limit = self.session.core.config.knobs.retire_timeout;
             self.retiring = Some((reason, Instant::now() + limit));
             self.close(SlotState::Retiring);
+            let (core, birth) = (self.session.core, self.session.birth);
+            core.control.life(birth.slot, birth.life, |record| {
+                record.leaving = true;
+            });
         }
     }
 

@@ -140,7 +140,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         retiring: None,
         retire_at: (core.config.knobs.max_age)
             .map(|most| Instant::now() + jitter::time(most, core.config.knobs.jitter)),
-        asked: false,
+        asked: None,
         timer: Box::pin(sleep_until(tokio::time::Instant::now())),
         armed: None,
         session,
@@ -184,8 +184,8 @@ struct Running<'a> {
     retiring: Option<(RetireReason, Instant)>,
     /// When it is old.
     retire_at: Option<Instant>,
-    /// Its replacement was asked for.
-    asked: bool,
+    /// Why its replacement was asked for last.
+    asked: Option<RetireReason>,
     nonce: u64,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
