@@ -606,6 +606,13 @@ fn every_start_error(error: StartError) {
             ConfigError::Environment { variable, message } => {
                 let _: (String, String) = (variable, message);
             }
+            ConfigError::TooFewDescriptors {
+                needed,
+                left,
+                limit,
+            } => {
+                let _: u64 = needed + left + limit;
+            }
             ConfigError::Unsupported { knob, platform } => {
                 let _: (&'static str, &'static str) = (knob, platform);
             }

@@ -50,6 +50,15 @@ pub enum ConfigError {
         /// What is wrong with it.
         message: String,
     },
+    /// So many workers take more descriptors of their host than it may have.
+    TooFewDescriptors {
+        /// How many they take while they start.
+        needed: u64,
+        /// How many the host may still open.
+        left: u64,
+        /// How many it may have: its `RLIMIT_NOFILE`.
+        limit: u64,
+    },
     /// A setting needs what this platform lacks.
     Unsupported {
         /// The name of the setting.
@@ -76,6 +85,15 @@ impl fmt::Display for ConfigError {
             Self::Environment { variable, message } => {
                 write!(f, "the environment variable `{variable}`: {message}")
             }
+            Self::TooFewDescriptors {
+                needed,
+                left,
+                limit,
+            } => write!(
+                f,
+                "the workers take {needed} descriptors while they start, and {left} of {limit} are left; \
+                 raise the limit (`ulimit -n`, `LimitNOFILE`) or lower `processes`"
+            ),
             Self::Unsupported { knob, platform } => write!(
                 f,
                 "`{knob}` is not supported on {platform}; leave it out there"

@@ -11,7 +11,7 @@ use crate::{
     error::ConfigError,
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, check::processes, respond::Deferred},
-    supervisor::{PoolCore, PoolSupervisor},
+    supervisor::{PoolCore, PoolSupervisor, descriptors},
     task::{FaultPoint, Slot, Task, TaskId},
 };
 
@@ -62,7 +62,8 @@ pub struct Kill(pub Slot);
 /// and leave when they have none left, or after the pool's `retire_timeout`.
 ///
 /// Answers when that is decided; [`PoolEvent::WorkerReady`] and [`PoolEvent::WorkerRetired`] tell when it has come about. An
-/// automatic `queue_limit` follows the number. A pool that drains or stops keeps its size.
+/// automatic `queue_limit` follows the number. A pool that drains or stops keeps its size. Refused, with nothing changed,
+/// is what `start` would refuse: zero, too many, or more than there are descriptors for.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), ConfigError>")]
 pub struct Resize(pub usize);
@@ -171,6 +172,10 @@ impl Handler<Resize> for PoolSupervisor {
 
     fn handle(&mut self, Resize(count): Resize, ctx: &mut Context<Self>) -> Self::Result {
         let size = processes(count)?;
+        if self.core.config.launcher.connects() {
+            let present = self.core.control.size();
+            descriptors::check(size.saturating_sub(present))?;
+        }
         self.guarded(ctx, |this, ctx| this.resize(size, ctx));
         Ok(())
     }

@@ -172,7 +172,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Zero`] and [`ConfigError::TooLarge`], as at the start.
+    /// [`ConfigError::Zero`], [`ConfigError::TooLarge`] and [`ConfigError::TooFewDescriptors`], as at the start.
     ///
     /// # Cancel safety
     ///

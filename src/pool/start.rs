@@ -13,7 +13,7 @@ use crate::{
     error::{ConfigError, StartError},
     ipc::SocketPlace,
     pool::{HasInitArgs, Pool, PoolBuilder},
-    supervisor::{PoolCore, PoolSupervisor, actor::Home},
+    supervisor::{PoolCore, PoolSupervisor, actor::Home, descriptors},
     worker::SENTINEL,
 };
 
@@ -146,6 +146,9 @@ impl<A> PoolBuilder<A> {
         let socket_dir = self.config.socket_dir.clone();
         let wait_all = self.wait_all;
         let config = self.check()?;
+        if config.launcher.connects() {
+            descriptors::check(config.processes as usize)?;
+        }
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| StartError::System {
             message: format!("no random name: {error}"),

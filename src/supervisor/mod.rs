@@ -18,6 +18,7 @@ mod child;
 mod config;
 mod control;
 mod core;
+pub(crate) mod descriptors;
 mod handshake;
 mod jitter;
 mod ladder;

@@ -56,6 +56,15 @@ fn bad_settings_name_the_knob_and_the_way_out() {
         "`memory_soft` is over `memory_hard`; lower it",
     );
     check_config(
+        ConfigError::TooFewDescriptors {
+            needed: 48,
+            left: 20,
+            limit: 64,
+        },
+        "the workers take 48 descriptors while they start, and 20 of 64 are left; \
+         raise the limit (`ulimit -n`, `LimitNOFILE`) or lower `processes`",
+    );
+    check_config(
         ConfigError::Unsupported {
             knob: "memory_hard",
             platform: "windows",

@@ -1,0 +1,47 @@
+//! Whether the host can have the descriptors that its workers take.
+//!
+//! Belongs here: how many there are and how many it takes. Does not belong here: opening any.
+//! Invariant: a pool is refused as a whole, with the numbers, before half of its workers cannot be started.
+
+use crate::error::ConfigError;
+
+/// What one worker takes of its host until it is ready: the listener, two connections of two descriptors each, the pipes
+/// of two streams, the watch of its process. Afterwards it has one or two fewer.
+const PER_WORKER: u64 = 8;
+
+/// What the start of one takes besides, while it lasts: the other ends of pipes, and what the standard library opens to
+/// hear of a failure. One worker is started after the other.
+const STARTING: u64 = 8;
+
+/// Says no if so many more workers would take more descriptors than are left.
+#[cfg(target_os = "linux")]
+pub(crate) fn check(workers: usize) -> Result<(), ConfigError> {
+    use rustix::process::{Resource, getrlimit};
+
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return Ok(());
+    };
+    // Where /proc is not to be had nobody knows how many are taken.
+    let taken = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+    let left = limit.saturating_sub(taken);
+    if workers == 0 {
+        return Ok(());
+    }
+    let needed = PER_WORKER
+        .saturating_mul(workers as u64)
+        .saturating_add(STARTING);
+    if needed > left {
+        return Err(ConfigError::TooFewDescriptors {
+            needed,
+            left,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Elsewhere the limit is another one, or none, and what is taken cannot be counted.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn check(_: usize) -> Result<(), ConfigError> {
+    Ok(())
+}
