@@ -7,10 +7,12 @@ use crate::error::ConfigError;
 
 /// What one worker takes of its host until it is ready: the listener, two connections of two descriptors each, the pipes
 /// of two streams, the watch of its process. Afterwards it has one or two fewer.
+#[cfg(target_os = "linux")]
 const PER_WORKER: u64 = 8;
 
 /// What the start of one takes besides, while it lasts: the other ends of pipes, and what the standard library opens to
 /// hear of a failure. One worker is started after the other.
+#[cfg(target_os = "linux")]
 const STARTING: u64 = 8;
 
 /// Says no if so many more workers would take more descriptors than are left.
