@@ -14,10 +14,11 @@ use std::{
 use actix::{Actor, Context, Handler};
 use actix_multiprocess::{
     Kill, LossCause, Pause, Pool, PoolBuilder, PoolEvent, PoolState, Restart, Resume, Slot,
-    SlotState, Started, Submit, Subscribe, TaskError, WorkerSpec, testing::assert_clean,
+    SlotState, Started, Submit, Subscribe, TaskError, WorkerSpec,
+    testing::{PanicIn, assert_clean, panic_once},
     worker_entry,
 };
-use common::{Act, End, has, put, seen, signal, status_is};
+use common::{Act, End, event, events, has, put, seen, signal, status_is};
 use nix::sys::signal::Signal;
 
 worker_entry!(
@@ -294,5 +295,59 @@ fn where_there_is_no_worker_none_is_killed() {
         pool.stop().await;
         assert!(!pool.kill(other.status().await.slots[0].slot).await);
         other.stop().await;
+    });
+}
+
+#[test]
+fn a_worker_retires_though_the_word_of_it_meets_a_panic() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(dir.path()).start().await.unwrap();
+        let mut events = events(&pool).await;
+        for generation in 0..2 {
+            std::fs::write(dir.path().join("wait"), b"").unwrap();
+            pool.recycle();
+            event(&mut events, |event| {
+                matches!(event, PoolEvent::WorkerStarting { .. }).then_some(())
+            })
+            .await;
+            // What its proxy hears next is that the old one is to leave.
+            panic_once(&pool, PanicIn::ProxyHandler);
+            std::fs::remove_file(dir.path().join("wait")).unwrap();
+            let retired = event(&mut events, |event| match event {
+                PoolEvent::WorkerRetired { worker, .. } => Some(worker.generation),
+                PoolEvent::WorkerLost { .. } => panic!("{event:?}"),
+                _ => None,
+            });
+            assert_eq!(retired.await, generation);
+        }
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn a_stop_ends_a_slot_that_waits_though_the_word_of_it_meets_a_panic() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let never = Duration::from_secs(3600);
+        let pool = builder(dir.path())
+            .restart(Restart::default().backoff(never, never))
+            .start()
+            .await
+            .unwrap();
+        for generation in 0..2 {
+            status_is(&pool, "it is ready", |status| {
+                let slot = &status.slots[0];
+                slot.generation == generation && slot.state == SlotState::Ready
+            })
+            .await;
+            signal(pool.status().await.slots[0].pid.unwrap(), Signal::SIGKILL);
+        }
+        status_is(&pool, "it waits", |status| {
+            status.slots[0].state == SlotState::Waiting && status.slots[0].restarts == 2
+        })
+        .await;
+        panic_once(&pool, PanicIn::ProxyHandler);
+        pool.stop().await;
     });
 }

@@ -366,6 +366,90 @@ fn a_worker_that_may_start_no_more_does_not_keep_the_circuit_closed() {
 }
 
 #[test]
+fn a_replacement_that_cannot_start_backs_off_however_well_the_old_worker_works() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let backoff = Duration::from_secs(1);
+        let pool = builder(dir.path())
+            .restart(Restart::default().backoff(backoff, backoff))
+            .start()
+            .await
+            .unwrap();
+        let mut events = events(&pool).await;
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        pool.recycle();
+        let until = std::time::Instant::now() + backoff;
+        while std::time::Instant::now() < until {
+            pool.submit(Where).await.unwrap();
+        }
+        let mut losses = 0;
+        while let Ok(event) = events.try_recv() {
+            losses += u32::from(matches!(event, PoolEvent::WorkerLost { .. }));
+        }
+        // At once, once more at once, and then after a second each.
+        assert!((1..=3).contains(&losses), "{losses}");
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn spent_workers_do_not_keep_the_circuit_closed_while_they_leave() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let backoff = Duration::from_millis(5);
+        let pool = builder(dir.path())
+            .processes(2)
+            .concurrency(1)
+            .max_tasks(1)
+            .restart(Restart::default().budget(2).backoff(backoff, backoff))
+            .wait_all()
+            .start()
+            .await
+            .unwrap();
+        let mut events = events(&pool).await;
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        let last = ["a", "b"].map(|name| pool.submit(Act::new(dir.path(), name, End::Ok).gated()));
+        event(&mut events, |event| {
+            matches!(event, PoolEvent::CircuitOpened { .. }).then_some(())
+        })
+        .await;
+        for (name, task) in ["a", "b"].into_iter().zip(last) {
+            put(dir.path(), name, "go");
+            task.await.unwrap();
+        }
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn a_worker_that_dies_while_its_replacement_backs_off_is_followed_at_once() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let backoff = Duration::from_secs(3600);
+        let pool = builder(dir.path())
+            .restart(Restart::default().budget(5).backoff(backoff, backoff))
+            .start()
+            .await
+            .unwrap();
+        let old = pool.submit(Where).await.unwrap();
+        let mut events = events(&pool).await;
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        pool.recycle();
+        for _ in 0..2 {
+            event(&mut events, |event| {
+                matches!(event, PoolEvent::WorkerLost { .. }).then_some(())
+            })
+            .await;
+        }
+        std::fs::remove_file(dir.path().join("sick")).unwrap();
+        signal(old.pid, Signal::SIGKILL);
+        let new = event(&mut events, ready).await;
+        assert_eq!(pool.submit(Where).await.unwrap(), new);
+        pool.stop().await;
+    });
+}
+
+#[test]
 fn a_worker_that_is_lost_while_it_leaves_has_no_successor() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();

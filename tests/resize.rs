@@ -246,3 +246,78 @@ fn an_open_circuit_closes_though_the_slot_that_probed_is_none_any_more() {
         pool.stop().await;
     });
 }
+
+#[test]
+fn a_slot_that_is_wanted_for_a_moment_only_gets_no_worker_when_the_circuit_closes() {
+    resized_while_the_circuit_is_open(&[2, 1, 3, 1]);
+}
+
+#[test]
+fn a_slot_that_is_wanted_again_gets_one_worker_when_the_circuit_closes() {
+    resized_while_the_circuit_is_open(&[2, 1, 2, 1, 2]);
+    resized_while_the_circuit_is_open(&[2, 1, 2, 1, 3, 1, 3]);
+}
+
+#[test]
+fn a_slot_that_is_wanted_for_a_moment_only_starts_no_process() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(dir.path()).start().await.unwrap();
+        let mut events = events(&pool).await;
+        pool.addr().do_send(Resize(2));
+        pool.addr().send(Resize(1)).await.unwrap().unwrap();
+        status_is(&pool, "one is left", |status| all_ready(status, 1)).await;
+        pool.stop().await;
+        while let Ok(event) = events.try_recv() {
+            assert!(
+                !matches!(event, PoolEvent::WorkerStarting { .. }),
+                "{event:?}"
+            );
+        }
+    });
+}
+
+fn resized_while_the_circuit_is_open(sizes: &'static [usize]) {
+    let last = *sizes.last().unwrap();
+    common::run(async move {
+        let dir = tempfile::tempdir().unwrap();
+        let backoff = Duration::from_millis(20);
+        let pool = builder(dir.path())
+            .restart(Restart::default().budget(0).backoff(backoff, backoff))
+            .start()
+            .await
+            .unwrap();
+        std::fs::write(dir.path().join("sick"), b"").unwrap();
+        pool.kill(pool.status().await.slots[0].slot).await;
+        status_is(&pool, "the circuit opens", |status| {
+            status.state == PoolState::CircuitOpen
+        })
+        .await;
+        let mut events = events(&pool).await;
+        // In one turn of the actor: the slot is none any more before its worker has begun.
+        for size in sizes {
+            pool.addr().do_send(Resize(*size));
+        }
+        pool.addr().send(Resize(last)).await.unwrap().unwrap();
+        std::fs::remove_file(dir.path().join("sick")).unwrap();
+        event(&mut events, |event| {
+            matches!(event, PoolEvent::CircuitClosed { .. }).then_some(())
+        })
+        .await;
+        status_is(&pool, "they serve", |status| all_ready(status, last)).await;
+        // Another would be on its way by now: the pool has been asked after it was to start.
+        pool.resize(last).await.unwrap();
+        let status = pool.status().await;
+        assert_eq!(status.slots.len(), last, "{status:?}");
+        let report = pool.stop().await;
+        assert_eq!(report.killed, 0);
+        // The one that probed has been seen already, but for its second attempts.
+        let mut started = vec![0; last];
+        while let Ok(event) = events.try_recv() {
+            if let PoolEvent::WorkerStarting { worker } = event {
+                started[worker.slot.index() as usize] += 1;
+            }
+        }
+        assert!(started[1..].iter().all(|times| *times == 1), "{started:?}");
+    });
+}

@@ -236,3 +236,35 @@ fn a_start_that_fails_says_why_also_when_the_budget_is_smaller_than_the_pool() {
         }
     });
 }
+
+#[test]
+fn a_supervised_pool_that_cannot_start_begins_anew_less_and_less_often() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        make_sick(dir.path());
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+        let actor = builder(dir.path())
+            .processes(1)
+            .restart(Restart::default().budget(0).backoff(short, long))
+            .into_supervised()
+            .unwrap();
+        let addr = Supervisor::start(|_| actor);
+        let pool = Pool::from_addr(&addr).await.unwrap();
+        let mut events = events(&pool).await;
+        let began = std::time::Instant::now();
+        // Without a pause this takes no time; with one that doubles it takes 50 + 100 + 200 + 400 ms.
+        for _ in 0..5 {
+            event(&mut events, |event| {
+                matches!(event, PoolEvent::Escalated).then_some(())
+            })
+            .await;
+        }
+        assert!(began.elapsed() > Duration::from_millis(700));
+        let between = pool.submit(Act::new(dir.path(), "t", End::Ok)).await;
+        let Err(TaskError::Rejected(Rejected::Unavailable { retry_after })) = between else {
+            panic!("{between:?}");
+        };
+        assert!(retry_after > Duration::from_millis(400), "{retry_after:?}");
+        pool.stop().await;
+    });
+}

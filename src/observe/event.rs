@@ -81,7 +81,7 @@ pub enum PoolEvent {
         retry_after: Duration,
     },
     /// The restart budget is spent, no worker is ready, and the pool was to escalate: it settles all it has, and ends or
-    /// begins anew.
+    /// begins anew. It is not paused any more then, which no `Resumed` says.
     Escalated,
     /// A worker is ready again.
     CircuitClosed {

@@ -115,7 +115,8 @@ impl<A> PoolBuilder<A> {
     /// Sets how many tasks a worker starts before another takes its place. Default: no limit. At least 1.
     ///
     /// Each worker draws its number once, from the range that [`jitter`](Self::jitter) leaves below this one, and starts
-    /// exactly that many; then it ends what it has, while its replacement takes over.
+    /// exactly that many; then it ends what it has, while its replacement takes over. (One fewer for each task that was
+    /// cancelled after it had been sent the last, and before its own start.)
     pub fn max_tasks(mut self, tasks: u32) -> Self {
         self.config.max_tasks = Some(tasks);
         self

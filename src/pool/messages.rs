@@ -11,6 +11,7 @@ use crate::{
     error::ConfigError,
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, check::processes, respond::Deferred},
+    sched::changing_at_once,
     supervisor::{PoolCore, PoolSupervisor, descriptors},
     task::{FaultPoint, Slot, Task, TaskId},
 };
@@ -58,8 +59,9 @@ pub struct Resume;
 #[rtype(result = "bool")]
 pub struct Kill(pub Slot);
 
-/// Changes how many workers there are. More are started at once; of fewer, those of the highest slots take no new tasks
-/// and leave when they have none left, or after the pool's `retire_timeout`.
+/// Changes how many workers there are. More are started at once, unless the circuit is open, or two workers are just leaving
+/// the same slot; of fewer, those of the highest slots take no new tasks and leave when they have none left, or after the
+/// pool's `retire_timeout`.
 ///
 /// Answers when that is decided; [`PoolEvent::WorkerReady`] and [`PoolEvent::WorkerRetired`] tell when it has come about. An
 /// automatic `queue_limit` follows the number. A pool that drains or stops keeps its size. Refused, with nothing changed,
@@ -174,7 +176,7 @@ impl Handler<Resize> for PoolSupervisor {
         let size = processes(count)?;
         if self.core.config.launcher.connects() {
             let present = self.core.control.size();
-            descriptors::check(size.saturating_sub(present))?;
+            descriptors::check(size.saturating_sub(present), changing_at_once(size))?;
         }
         self.guarded(ctx, |this, ctx| this.resize(size, ctx));
         Ok(())

@@ -13,6 +13,7 @@ use crate::{
     error::{ConfigError, StartError},
     ipc::SocketPlace,
     pool::{HasInitArgs, Pool, PoolBuilder},
+    sched::changing_at_once,
     supervisor::{PoolCore, PoolSupervisor, actor::Home, descriptors},
     worker::SENTINEL,
 };
@@ -147,7 +148,13 @@ impl<A> PoolBuilder<A> {
         let wait_all = self.wait_all;
         let config = self.check()?;
         if config.launcher.connects() {
-            descriptors::check(config.processes as usize)?;
+            let processes = config.processes as usize;
+            let replacing = if config.one_life {
+                0
+            } else {
+                changing_at_once(processes)
+            };
+            descriptors::check(processes, replacing)?;
         }
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| StartError::System {

@@ -36,4 +36,4 @@ pub(crate) use ledger::{
     Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Seat, Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
-pub(crate) use rotation::Rotation;
+pub(crate) use rotation::{Rotation, changing_at_once};

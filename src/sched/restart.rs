@@ -35,7 +35,7 @@ pub(crate) enum Decision {
     Restart(Duration),
     /// The circuit opened just now: this slot probes after the delay, the others wait.
     Open(Duration),
-    /// The circuit is open and another slot probes.
+    /// Nothing: the circuit is open and another slot probes, or none is to follow.
     Wait,
 }
 
@@ -43,7 +43,6 @@ pub(crate) enum Decision {
 struct SlotHistory {
     /// Abnormal exits since the last settled task.
     in_a_row: u32,
-    ready: bool,
     parked: bool,
 }
 
@@ -82,11 +81,34 @@ impl RestartPolicy {
         may
     }
 
-    /// A worker is ready. Returns the slots to start now because the circuit closed, if it did.
-    pub(crate) fn ready(&mut self, slot: Slot) -> Option<Vec<Slot>> {
-        if let Some(history) = self.slots.get_mut(slot.index() as usize) {
-            history.ready = true;
+    /// Begins anew with as many slots. What is known of those that cannot start stays: they are not to be started faster
+    /// for it.
+    pub(crate) fn restart(&mut self) {
+        self.exits.clear();
+        self.probing = None;
+        self.retry_at = None;
+        for history in &mut self.slots {
+            history.parked = false;
         }
+    }
+
+    /// How long a slot waits before it starts the first worker of a pool, or of one that begins anew.
+    pub(crate) fn first_delay(&self, slot: Slot) -> Duration {
+        match self.slots.get(slot.index() as usize) {
+            None | Some(SlotHistory { in_a_row: 0, .. }) => Duration::ZERO,
+            // To begin anew takes less patience than to go on, so never at once.
+            Some(history) => self.rules.delay(history.in_a_row.saturating_add(1)),
+        }
+    }
+
+    /// Whether a slot waits for the circuit to close.
+    pub(crate) fn is_parked(&self, slot: Slot) -> bool {
+        let history = self.slots.get(slot.index() as usize);
+        history.is_some_and(|history| history.parked)
+    }
+
+    /// A worker is ready. Returns the slots that need not wait any more because the circuit closed, if it did.
+    pub(crate) fn ready(&mut self) -> Option<Vec<Slot>> {
         self.probing.take()?;
         self.retry_at = None;
         // What spent the budget has healed: counting the old exits on would open the circuit again at the next one.
@@ -100,39 +122,38 @@ impl RestartPolicy {
         Some(parked)
     }
 
-    /// A task of this slot settled by its worker: the slot is healthy.
+    /// A task was settled by the youngest worker of this slot: the slot is healthy.
     pub(crate) fn settled(&mut self, slot: Slot) {
         if let Some(history) = self.slots.get_mut(slot.index() as usize) {
             history.in_a_row = 0;
         }
     }
 
-    /// A worker ended because somebody asked it to, or for a task's sake: that counts for nothing.
-    ///
-    /// `ready` says whether the slot has another that is ready. Not for the circuit's probe, which nothing but the pool's
-    /// end, or that of its slot, ends on purpose.
-    pub(crate) fn ended(&mut self, slot: Slot, ready: bool) {
-        if let Some(history) = self.slots.get_mut(slot.index() as usize) {
-            history.ready = ready;
-        }
-    }
-
     /// A worker that nothing has to be started for ended without having been asked to, because it leaves or is being
-    /// replaced: it counts, and that is all.
-    pub(crate) fn left(&mut self, slot: Slot, ready: bool, now: Instant) {
-        self.ended(slot, ready);
-        self.count(now);
+    /// replaced. `followed` says that its slot has another, or is about to; `ready` that the pool has one that is.
+    ///
+    /// `Restart` and `Open` mean that the one that follows, if it waits, begins now.
+    pub(crate) fn left(
+        &mut self,
+        slot: Slot,
+        followed: bool,
+        ready: bool,
+        now: Instant,
+    ) -> Decision {
+        let spent = self.count(now);
+        if !followed || self.probing.is_some() {
+            return Decision::Wait;
+        }
+        if spent && !ready {
+            return self.open(slot, self.rules.backoff_min, now);
+        }
+        Decision::Restart(Duration::ZERO)
     }
 
-    /// There are to be so many slots. Returns one that has to start now, because the circuit is open and the slot that
+    /// There are to be so many slots. Returns one that need not wait any more, because the circuit is open and the slot that
     /// probed is none any more.
-    pub(crate) fn resize(&mut self, slots: usize) -> Option<Slot> {
-        for history in self.slots.iter_mut().skip(slots) {
-            *history = SlotHistory::default();
-        }
-        if self.slots.len() < slots {
-            self.slots.resize(slots, SlotHistory::default());
-        }
+    pub(crate) fn resize(&mut self, slots: usize, now: Instant) -> Option<Slot> {
+        self.slots.resize(slots, SlotHistory::default());
         self.probing
             .filter(|prober| prober.index() as usize >= slots)?;
         // Whoever is not parked is on the way to find out that it would have to wait.
@@ -140,16 +161,17 @@ impl RestartPolicy {
         let next = Slot::new(u32::try_from(parked.unwrap_or(0)).unwrap_or(0));
         self.probing = Some(next);
         let history = self.slots.get_mut(next.index() as usize)?;
-        std::mem::take(&mut history.parked).then_some(next)
+        let next = std::mem::take(&mut history.parked).then_some(next)?;
+        self.retry_at = Some(now);
+        Some(next)
     }
 
-    /// A worker ended without having been asked to. `ready` says whether its slot has another that is ready.
+    /// A worker ended without having been asked to. `ready` says whether the pool has one that is.
     pub(crate) fn exited(&mut self, slot: Slot, ready: bool, now: Instant) -> Decision {
         let delay = {
             let Some(history) = self.slots.get_mut(slot.index() as usize) else {
                 return Decision::Wait;
             };
-            history.ready = ready;
             history.in_a_row = history.in_a_row.saturating_add(1);
             self.rules.delay(history.in_a_row)
         };
@@ -164,14 +186,15 @@ impl RestartPolicy {
                 self.park(slot);
                 Decision::Wait
             }
-            None if spent && !self.slots.iter().any(|slot| slot.ready) => {
-                let delay = delay.max(self.rules.backoff_min);
-                self.probing = Some(slot);
-                self.retry_at = Some(now + delay);
-                Decision::Open(delay)
-            }
+            None if spent && !ready => self.open(slot, delay.max(self.rules.backoff_min), now),
             None => Decision::Restart(delay),
         }
+    }
+
+    fn open(&mut self, slot: Slot, delay: Duration, now: Instant) -> Decision {
+        self.probing = Some(slot);
+        self.retry_at = Some(now + delay);
+        Decision::Open(delay)
     }
 
     /// Counts an abnormal exit. Returns whether the budget is spent.

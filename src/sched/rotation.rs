@@ -39,6 +39,11 @@ struct Change {
     owed: bool,
 }
 
+/// How many of so many slots change at once, at most.
+pub(crate) fn changing_at_once(slots: usize) -> usize {
+    (slots / 10).max(1)
+}
+
 /// The changes of all slots of a pool.
 #[derive(Debug)]
 pub(crate) struct Rotation {
@@ -91,7 +96,7 @@ impl Rotation {
 
     /// The next slot that is to start a replacement now, if there is one. A slot that somebody is leaving waits.
     pub(crate) fn grant(&mut self) -> Option<Slot> {
-        if self.permits_out >= (self.size / 10).max(1) {
+        if self.permits_out >= changing_at_once(self.size) {
             return None;
         }
         let slots = &mut self.slots;
@@ -143,6 +148,23 @@ impl Rotation {
             change.owed = change.leaving.len() > 1;
             !change.owed
         })
+    }
+
+    /// Whether this is the worker that the slot is to have, or goes on with until it has another: one that neither leaves
+    /// nor is being replaced.
+    pub(crate) fn stays(&self, slot: Slot, life: u32) -> bool {
+        let change = self.slots.get(slot.index() as usize);
+        change.is_some_and(|change| {
+            change.stage != Stage::Replacing(life) && !change.leaving.contains(&life)
+        })
+    }
+
+    /// Whether a slot that is to have a worker, and has these, is to start one now.
+    pub(crate) fn lacks(&self, slot: Slot, mut lives: impl Iterator<Item = u32>) -> bool {
+        let change = self.slots.get(slot.index() as usize);
+        (slot.index() as usize) < self.size
+            && change.is_some_and(|change| !change.owed)
+            && !lives.any(|life| self.stays(slot, life))
     }
 
     /// The worker of this life has ended. Returns whether the slot starts another now.

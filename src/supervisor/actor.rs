@@ -185,7 +185,7 @@ impl Actor for PoolSupervisor {
         }
         for slot in slots(0, self.core.control.size()) {
             self.add_proxy(slot, supervisor.clone());
-            self.launch(slot, Duration::ZERO);
+            self.launch(slot, self.core.control.first_delay(slot));
         }
     }
 
@@ -208,14 +208,15 @@ impl Actor for PoolSupervisor {
 }
 
 impl Supervised for PoolSupervisor {
-    /// Forgets what made it escalate. What was asked of it meanwhile stays: its size, its end.
+    /// Forgets what made it escalate, but for how long slots that cannot start wait. What was asked of it meanwhile stays:
+    /// its size, its end.
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.proxies.clear();
         self.escalating = false;
         if self.shutdown.is_none() {
             self.down.send_replace(HashSet::new());
         }
-        self.core.control.restart(self.core.config.rules);
+        self.core.control.restart();
     }
 }
 

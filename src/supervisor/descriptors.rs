@@ -15,9 +15,10 @@ const PER_WORKER: u64 = 8;
 #[cfg(target_os = "linux")]
 const STARTING: u64 = 8;
 
-/// Says no if so many more workers would take more descriptors than are left.
+/// Says no if so many more workers, and those that replace some of them before these have left, would take more descriptors
+/// than are left.
 #[cfg(target_os = "linux")]
-pub(crate) fn check(workers: usize) -> Result<(), ConfigError> {
+pub(crate) fn check(workers: usize, replacing: usize) -> Result<(), ConfigError> {
     use rustix::process::{Resource, getrlimit};
 
     let Some(limit) = getrlimit(Resource::Nofile).current else {
@@ -30,7 +31,7 @@ pub(crate) fn check(workers: usize) -> Result<(), ConfigError> {
         return Ok(());
     }
     let needed = PER_WORKER
-        .saturating_mul(workers as u64)
+        .saturating_mul(workers.saturating_add(replacing) as u64)
         .saturating_add(STARTING);
     if needed > left {
         return Err(ConfigError::TooFewDescriptors {
@@ -44,6 +45,6 @@ pub(crate) fn check(workers: usize) -> Result<(), ConfigError> {
 
 /// Elsewhere the limit is another one, or none, and what is taken cannot be counted.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn check(_: usize) -> Result<(), ConfigError> {
+pub(crate) fn check(_: usize, _: usize) -> Result<(), ConfigError> {
     Ok(())
 }

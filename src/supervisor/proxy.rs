@@ -2,8 +2,8 @@
 //!
 //! Belongs here: starting and ending the slot's workers, one after the other. Does not belong here: tasks, which pass by
 //! this actor between the core and the session; and when to restart, which the supervisor decides.
-//! Invariant: every life that is to be started is reported as ended once; a panic in a handler ends the youngest, which
-//! reports that itself, or is reported as the end of the one that was not started.
+//! Invariants: every life that is to be started is reported as ended once; a panic while one is started ends it, or is
+//! reported as its end; what a life is to be told it is told, panic or not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -138,9 +138,8 @@ impl ProcessProxy {
         });
     }
 
-    /// Runs a handler's body; if it panics, the youngest worker of this slot ends and is reported like any other. `starting`
-    /// is the life that may not have begun then.
-    fn guarded(&mut self, starting: Option<u32>, body: impl FnOnce(&mut Self)) {
+    /// Runs a handler's body. Returns whether it came to its end.
+    fn guarded(&mut self, body: impl FnOnce(&mut Self)) -> bool {
         let done = capture::contained(|| {
             self.core.fault(FaultPoint::ProxyHandler);
             body(self);
@@ -149,14 +148,8 @@ impl ProcessProxy {
             crate::observe::log(|| {
                 tracing::error!(slot = self.slot.index(), "a proxy's handler panicked")
             });
-            if starting.is_some() && self.lives.last().map(|(life, _)| *life) != starting {
-                // No life to end: the next one was not started, so its end is reported here.
-                self.report(starting, LifeEnded::Abnormally);
-            } else if let Some((_, life)) = self.lives.last() {
-                // One that has ended has reported itself.
-                let _ = life.send(Command::Fail);
-            }
         }
+        done.is_some()
     }
 
     fn tell(&mut self, Tell { life, command }: &Tell) {
@@ -183,7 +176,16 @@ impl Handler<LaunchWorker> for ProcessProxy {
     type Result = ();
 
     fn handle(&mut self, message: LaunchWorker, _: &mut Context<Self>) {
-        self.guarded(Some(message.life), |this| this.launch(&message));
+        if self.guarded(|this| this.launch(&message)) {
+            return;
+        }
+        match self.lives.last() {
+            Some((life, commands)) if *life == message.life => {
+                // One that has ended has reported itself.
+                let _ = commands.send(Command::Fail);
+            }
+            _ => self.report(Some(message.life), LifeEnded::Abnormally),
+        }
     }
 }
 
@@ -191,6 +193,8 @@ impl Handler<Tell> for ProcessProxy {
     type Result = ();
 
     fn handle(&mut self, message: Tell, _: &mut Context<Self>) {
-        self.guarded(None, |this| this.tell(&message));
+        // A worker that is not told to leave or to end would be waited for in vain.
+        let _ =
+            self.guarded(|this| this.tell(&message)) || self.guarded(|this| this.tell(&message));
     }
 }

@@ -35,8 +35,24 @@ impl PoolSupervisor {
         }
     }
 
+    /// Whether no worker is started any more.
+    fn is_over(&self) -> bool {
+        let ends = self.shutdown.is_some() && self.core.control.phase() != PoolState::Draining;
+        ends || self.escalating
+    }
+
+    /// Starts the worker of a slot that need not wait for the circuit any more, if it has none.
+    fn launch_lacking(&self, slot: Slot) {
+        if self.core.control.lacks(slot) {
+            self.launch(slot, Duration::ZERO);
+        }
+    }
+
     /// Starts the replacements whose turn it is.
     pub(super) fn rotate(&self) {
+        if self.is_over() {
+            return;
+        }
         while let Some(slot) = self.core.control.grant() {
             self.launch(slot, Duration::ZERO);
         }
@@ -85,18 +101,25 @@ impl PoolSupervisor {
             return;
         }
         self.core.resize(size);
-        let resized = self.core.control.resize(size);
-        let supervisor = ctx.address().downgrade();
-        for slot in slots(self.proxies.len(), size) {
-            self.add_proxy(slot, supervisor.clone());
+        let resized = self.core.control.resize(size, Instant::now());
+        // Otherwise it begins anew with as many, when those that end have ended.
+        if !self.escalating {
+            let supervisor = ctx.address().downgrade();
+            for slot in slots(self.proxies.len(), size) {
+                self.add_proxy(slot, supervisor.clone());
+            }
+            for slot in resized.dismissed {
+                self.tell(slot, None, Command::Retire(RetireReason::Resize));
+            }
+            for slot in resized.start {
+                self.launch(slot, Duration::ZERO);
+            }
+            if let Some(slot) = resized.freed {
+                self.say_available();
+                self.launch_lacking(slot);
+            }
+            self.rotate();
         }
-        for slot in resized.dismissed {
-            self.tell(slot, None, Command::Retire(RetireReason::Resize));
-        }
-        for slot in resized.start {
-            self.launch(slot, Duration::ZERO);
-        }
-        self.rotate();
         self.core.control.emit(PoolEvent::Resized {
             from: before,
             to: size,
@@ -124,32 +147,36 @@ impl PoolSupervisor {
         let WorkerEnded { slot, life, ended } = *message;
         let control = &self.core.control;
         // None follows in a pool that ends its workers, nor where there is to be one only.
-        let over = self.shutdown.is_some() && control.phase() != PoolState::Draining;
-        let over = over || self.core.config.one_life || self.escalating;
+        let over = self.is_over() || self.core.config.one_life;
         let starts = life.is_some_and(|life| control.ended(slot, life)) && !over;
         let now = Instant::now();
-        match (ended, life) {
-            (LifeEnded::Held, _) | (_, None) => {}
-            (LifeEnded::Asked | LifeEnded::Sacrificed, _) => {
-                control.planned(slot);
-                if starts {
-                    self.launch(slot, Duration::ZERO);
-                }
+        match ended {
+            _ if life.is_none() || over => {}
+            LifeEnded::Held => self.launch_lacking(slot),
+            LifeEnded::Asked | LifeEnded::Sacrificed if starts => {
+                self.launch(slot, Duration::ZERO);
             }
-            (LifeEnded::Abnormally, _) if !starts => control.left(slot, now),
-            (LifeEnded::Abnormally, _) => {
-                let decision = control.exited(slot, now);
-                if let Some(at) = control.retry_at() {
-                    self.core.set_available(Some(at));
-                }
-                match decision {
+            LifeEnded::Asked | LifeEnded::Sacrificed => {}
+            LifeEnded::Abnormally => {
+                let decision = if starts {
+                    control.exited(slot, now)
+                } else {
+                    control.left(slot, now)
+                };
+                self.say_available();
+                let delay = match decision {
                     Decision::Open(_) if self.escalates() => return self.escalate(ctx),
-                    Decision::Restart(delay) => self.launch(slot, delay),
+                    Decision::Restart(delay) => Some(delay),
                     Decision::Open(delay) => {
                         control.emit(PoolEvent::CircuitOpened { retry_after: delay });
-                        self.launch(slot, delay);
+                        Some(delay)
                     }
-                    Decision::Wait => {}
+                    Decision::Wait => None,
+                };
+                match delay {
+                    Some(delay) if starts => self.launch(slot, delay),
+                    Some(_) => self.begin_waiting(slot),
+                    None => {}
                 }
             }
         }
@@ -162,6 +189,24 @@ impl PoolSupervisor {
             if self.escalating && self.core.control.is_empty() {
                 ctx.stop();
             }
+        }
+    }
+
+    /// The worker that a slot waits with begins now: there is none any more that it replaces.
+    fn begin_waiting(&self, slot: Slot) {
+        let waiting = self.core.control.slot(slot, |record| {
+            let youngest = record.lives.last().filter(|record| !record.begun);
+            youngest.map(|record| record.life)
+        });
+        if let Some(life) = waiting.flatten() {
+            self.tell(slot, Some(life), Command::Begin);
+        }
+    }
+
+    /// Says to whoever submits when to try again, if the circuit is open.
+    fn say_available(&self) {
+        if let Some(at) = self.core.control.retry_at() {
+            self.core.set_available(Some(at));
         }
     }
 
@@ -181,7 +226,8 @@ impl PoolSupervisor {
             return;
         }
         self.escalating = true;
-        core.give_up(Instant::now() + core.config.knobs.restart.backoff_min);
+        let delays = slots(0, core.control.size()).map(|slot| core.control.first_delay(slot));
+        core.give_up(Instant::now() + delays.min().unwrap_or_default());
         for slot in slots(0, self.proxies.len()) {
             self.tell(slot, None, Command::End { terminate: false });
         }
@@ -191,9 +237,12 @@ impl PoolSupervisor {
         if let Some((life, reason)) = up.leaves {
             self.tell(slot, Some(life), Command::Retire(reason));
         }
-        // Slots that waited for the circuit to close.
+        if self.is_over() {
+            return;
+        }
+        // Much may have happened since it became ready.
         for slot in up.closed.map(|(_, parked)| parked).unwrap_or_default() {
-            self.launch(slot, Duration::ZERO);
+            self.launch_lacking(slot);
         }
         self.rotate();
     }

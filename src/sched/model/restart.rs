@@ -31,9 +31,15 @@ enum Event {
     Ended(usize),
     /// One that leaves this slot, which has another, crashes.
     Left(usize),
+    /// The last one that leaves a slot that is to have none crashes.
+    Dismissed,
+    /// The ready one of this slot crashes while its replacement waits.
+    Bereft(usize),
     /// The replacement of a ready one crashes.
     Replaces(usize),
     Resize(usize),
+    /// The pool escalates and begins anew.
+    Restart,
 }
 
 /// The reference: all exits ever, and a list of slots.
@@ -85,6 +91,12 @@ impl Slots {
         if random.odds(1, 60) {
             return Event::Resize(random.between(1, 8));
         }
+        if random.odds(1, 100) {
+            return Event::Restart;
+        }
+        if random.odds(1, 100) {
+            return Event::Dismissed;
+        }
         let slot = random.below(self.phases.len());
         match self.phases[slot] {
             Phase::Due(at) if at <= self.now => Event::Begins(slot),
@@ -93,7 +105,8 @@ impl Slots {
             Phase::Starting { .. } => Event::Ready(slot),
             Phase::Ready => match random.below(20) {
                 0..=1 => Event::Ended(slot),
-                2 if random.odds(1, 2) => Event::Left(slot),
+                2 if random.odds(1, 3) => Event::Left(slot),
+                2 if random.odds(1, 2) => Event::Bereft(slot),
                 2 => Event::Replaces(slot),
                 kind if kind < 3 + crashing => Event::Crashes(slot),
                 _ => Event::Settled(slot),
@@ -119,7 +132,7 @@ impl Slots {
             }
             Event::Ready(slot) => {
                 self.phases[slot] = Phase::Ready;
-                let back = self.policy.ready(name(slot));
+                let back = self.policy.ready();
                 let expected = self.open.take().map(|_| {
                     self.exits.clear();
                     let mut parked = Vec::new();
@@ -142,13 +155,48 @@ impl Slots {
             }
             Event::Ended(slot) => {
                 self.phases[slot] = Phase::Due(self.now);
-                self.policy.ended(name(slot), false);
             }
             Event::Crashes(slot) => self.crash(slot, name(slot), false),
             Event::Replaces(slot) => self.crash(slot, name(slot), true),
             Event::Left(slot) => {
                 self.exits.push(self.now);
-                self.policy.left(name(slot), true, self.now);
+                let decision = self.policy.left(name(slot), true, true, self.now);
+                assert_eq!(decision, Decision::Restart(Duration::ZERO));
+            }
+            Event::Dismissed => {
+                self.exits.push(self.now);
+                let none = name(self.phases.len());
+                let ready = self.is_ready();
+                let decision = self.policy.left(none, false, ready, self.now);
+                assert_eq!(decision, Decision::Wait);
+            }
+            Event::Bereft(slot) => {
+                self.exits.push(self.now);
+                self.phases[slot] = Phase::Due(self.now);
+                let ready = self.is_ready();
+                let expected = if self.is_spent() && !ready {
+                    let min = self.rules.backoff_min;
+                    self.opened += 1;
+                    self.open = Some((slot, self.now + min));
+                    Decision::Open(min)
+                } else {
+                    Decision::Restart(Duration::ZERO)
+                };
+                let decision = self.policy.left(name(slot), true, ready, self.now);
+                assert_eq!(decision, expected);
+            }
+            Event::Restart => {
+                self.policy.restart();
+                self.exits.clear();
+                self.open = None;
+                for (slot, phase) in self.phases.iter_mut().enumerate() {
+                    let delay = match self.in_a_row[slot] {
+                        0 => Duration::ZERO,
+                        in_a_row => delay(&self.rules, in_a_row + 1),
+                    };
+                    assert_eq!(self.policy.first_delay(name(slot)), delay);
+                    *phase = Phase::Due(self.now + delay);
+                }
             }
             Event::Resize(slots) => {
                 self.phases.resize(slots, Phase::Due(self.now));
@@ -160,6 +208,7 @@ impl Slots {
                     let parked = self.phases.iter().position(|phase| *phase == Phase::Parked);
                     self.open = Some((parked.unwrap_or(0), due));
                     if let Some(slot) = parked {
+                        self.open = Some((slot, self.now));
                         self.phases[slot] = Phase::Due(self.now);
                         expected = Some(name(slot));
                     }
@@ -167,33 +216,32 @@ impl Slots {
                         *held = true;
                     }
                 }
-                assert_eq!(self.policy.resize(slots), expected);
+                assert_eq!(self.policy.resize(slots, self.now), expected);
             }
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.phases.contains(&Phase::Ready)
+    }
+
+    fn is_spent(&self) -> bool {
+        let recent = |at: &&Instant| self.now - **at <= self.rules.period;
+        let recent = self.exits.iter().filter(recent).count();
+        (self.rules.budget).is_some_and(|budget| recent > budget as usize)
     }
 
     fn crash(&mut self, slot: usize, name: Slot, served: bool) {
         self.in_a_row[slot] += 1;
         self.exits.push(self.now);
-        let decision = self.policy.exited(name, served, self.now);
-        let (min, max) = (self.rules.backoff_min, self.rules.backoff_max);
-        let mut delay = match self.in_a_row[slot] {
-            1 => Duration::ZERO,
-            _ => min,
-        };
-        for _ in 2..self.in_a_row[slot] {
-            delay = (delay * 2).min(max);
-        }
-        let recent = |at: &&Instant| self.now - **at <= self.rules.period;
-        let recent = self.exits.iter().filter(recent).count();
-        let spent = self
-            .rules
-            .budget
-            .is_some_and(|budget| recent > budget as usize);
         if !served {
             self.phases[slot] = Phase::Parked;
         }
-        let ready = self.phases.contains(&Phase::Ready);
+        let ready = self.is_ready();
+        let decision = self.policy.exited(name, ready, self.now);
+        let min = self.rules.backoff_min;
+        let delay = delay(&self.rules, self.in_a_row[slot]);
+        let spent = self.is_spent();
         let expected = match self.open {
             Some((prober, _)) if prober == slot => Decision::Restart(delay.max(min)),
             Some(_) => Decision::Wait,
@@ -214,6 +262,10 @@ impl Slots {
     }
 
     fn check(&self) {
+        for (index, phase) in self.phases.iter().enumerate() {
+            let slot = Slot::new(u32::try_from(index).unwrap());
+            assert_eq!(self.policy.is_parked(slot), *phase == Phase::Parked);
+        }
         assert_eq!(self.policy.retry_at(), self.open.map(|(_, due)| due));
         let held = Phase::Starting { held: true };
         let starting = self.phases.iter().filter(|phase| **phase == held).count();
@@ -235,6 +287,18 @@ impl Slots {
         let bound = self.rules.budget.map_or(0, |budget| budget as usize + 1);
         assert!(self.policy.remembered() <= bound);
     }
+}
+
+/// The slow way: one doubling after the other.
+fn delay(rules: &RestartRules, in_a_row: u32) -> Duration {
+    let mut delay = match in_a_row {
+        1 => Duration::ZERO,
+        _ => rules.backoff_min,
+    };
+    for _ in 2..in_a_row {
+        delay = (delay * 2).min(rules.backoff_max);
+    }
+    delay
 }
 
 #[test]

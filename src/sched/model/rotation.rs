@@ -219,6 +219,19 @@ fn slots_are_replaced_in_turn_few_at_a_time_and_never_have_three_workers() {
                 assert!(place.workers.len() <= 2, "{place:?}");
                 let there = place.workers.iter().any(|worker| !worker.leaving);
                 assert_eq!(there || place.owed, index < pool.size, "{place:?}");
+                let stays = |worker: &&Worker| !worker.leaving && !worker.permit;
+                let slot = slot(index);
+                for worker in &place.workers {
+                    assert_eq!(pool.rotation.stays(slot, worker.life), stays(&worker));
+                }
+                // As if some of them had ended, or had never begun.
+                for known in 0..=place.workers.len() {
+                    let known = &place.workers[..known];
+                    let lives = known.iter().map(|worker| worker.life);
+                    let lacks = known.iter().find(stays).is_none();
+                    let lacks = lacks && index < pool.size && !place.owed;
+                    assert_eq!(pool.rotation.lacks(slot, lives), lacks, "{place:?}");
+                }
             }
         }
     }

@@ -1,9 +1,11 @@
 //! What is known and decided about workers' lives, where a panic of an actor cannot lose it.
 //!
-//! Belongs here: slots' states, restart policy and rotation; who waits for the start (`starting`), subscribers (`events`).
+//! Belongs here: slots' states, restart policy and rotation; what follows an end (`ends`), who waits for the start
+//! (`starting`), subscribers (`events`).
 //! Does not belong here: tasks.
 //! Invariant: an actor that lost its own fields finds here all it needs to go on.
 
+mod ends;
 mod events;
 mod starting;
 
@@ -18,7 +20,7 @@ use starting::Starting;
 
 use crate::{
     observe::{PoolEvent, PoolState, RetireReason, SlotState},
-    sched::{Decision, RestartPolicy, RestartRules, Rotation},
+    sched::{RestartPolicy, RestartRules, Rotation},
     supervisor::slots::{LifeRecord, SlotRecord, slots},
     task::Slot,
 };
@@ -31,7 +33,7 @@ const MAX_DESCRIPTORS: usize = 1024;
 pub(crate) struct WorkerUp {
     /// It is the first since the pool began, or began anew.
     pub(crate) first: bool,
-    /// The circuit has closed: it was open so long, and these slots start now.
+    /// The circuit has closed: it was open so long, and these slots need not wait any more.
     pub(crate) closed: Option<(Duration, Vec<Slot>)>,
     /// The life in the same slot that leaves for it.
     pub(crate) leaves: Option<(u32, RetireReason)>,
@@ -44,6 +46,8 @@ pub(crate) struct Resized {
     pub(crate) dismissed: Vec<Slot>,
     /// Slots that start a worker now.
     pub(crate) start: Vec<Slot>,
+    /// One that need not wait for the circuit any more.
+    pub(crate) freed: Option<Slot>,
 }
 
 #[derive(Debug)]
@@ -65,13 +69,6 @@ struct Inner {
 pub(crate) struct Control {
     inner: Mutex<Inner>,
     subscribers: Mutex<Vec<Recipient<PoolEvent>>>,
-}
-
-impl Inner {
-    fn is_ready(&self, slot: Slot) -> bool {
-        let record = self.slots.get(slot.index() as usize);
-        record.is_some_and(SlotRecord::is_ready)
-    }
 }
 
 impl Control {
@@ -121,13 +118,13 @@ impl Control {
     }
 
     /// Begins anew with as many slots as there are to be, unless the pool ends.
-    pub(super) fn restart(&self, rules: RestartRules) {
+    pub(super) fn restart(&self) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         if matches!(inner.phase, PoolState::CircuitOpen) {
             inner.phase = PoolState::Starting;
         }
-        inner.policy = RestartPolicy::new(rules, inner.slots.len());
+        inner.policy.restart();
         inner.rotation = Rotation::new(inner.slots.len());
         inner.rotation.resize(inner.size);
         inner.opened_at = None;
@@ -198,7 +195,7 @@ impl Control {
         if first {
             inner.phase = PoolState::Running;
         }
-        let parked = inner.policy.ready(slot);
+        let parked = inner.policy.ready();
         if let Some(starting) = &mut inner.starting {
             starting.ready(slot);
         }
@@ -262,7 +259,7 @@ impl Control {
     }
 
     /// There are to be so many slots.
-    pub(crate) fn resize(&self, size: usize) -> Resized {
+    pub(crate) fn resize(&self, size: usize, now: Instant) -> Resized {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         let before = std::mem::replace(&mut inner.size, size);
@@ -270,8 +267,10 @@ impl Control {
             inner.slots.resize_with(size, SlotRecord::default);
         }
         inner.rotation.resize(size);
-        let mut resized = Resized::default();
-        resized.start.extend(inner.policy.resize(size));
+        let mut resized = Resized {
+            freed: inner.policy.resize(size, now),
+            ..Resized::default()
+        };
         for slot in slots(size, before) {
             if let Some(record) = inner.slots.get(slot.index() as usize) {
                 let lives: Vec<u32> = record.lives.iter().map(|life| life.life).collect();
@@ -289,58 +288,5 @@ impl Control {
         }
         starting::settle(&mut inner.starting, size);
         resized
-    }
-
-    /// A slot's task was ended by its worker.
-    pub(crate) fn healthy(&self, slot: Slot) {
-        self.inner.lock().policy.settled(slot);
-    }
-
-    /// A life has ended. Returns whether its slot starts another now.
-    pub(crate) fn ended(&self, slot: Slot, life: u32) -> bool {
-        let mut inner = self.inner.lock();
-        let wanted = (slot.index() as usize) < inner.size;
-        if let Some(record) = inner.slots.get_mut(slot.index() as usize) {
-            record.end(life);
-        }
-        inner.rotation.ended(slot, life) && wanted
-    }
-
-    /// A ready worker ended because it was asked to, or for a task's sake.
-    pub(crate) fn planned(&self, slot: Slot) {
-        let mut inner = self.inner.lock();
-        let ready = inner.is_ready(slot);
-        inner.policy.ended(slot, ready);
-    }
-
-    /// A worker that needs no other in its place ended without having been asked to.
-    pub(crate) fn left(&self, slot: Slot, now: Instant) {
-        let mut inner = self.inner.lock();
-        let ready = inner.is_ready(slot);
-        inner.policy.left(slot, ready, now);
-    }
-
-    /// A worker ended without having been asked to.
-    pub(crate) fn exited(&self, slot: Slot, now: Instant) -> Decision {
-        let mut inner = self.inner.lock();
-        let ready = inner.is_ready(slot);
-        let decision = inner.policy.exited(slot, ready, now);
-        if let Decision::Open(_) = decision {
-            inner.opened_at = Some(now);
-            if matches!(inner.phase, PoolState::Starting | PoolState::Running) {
-                inner.phase = PoolState::CircuitOpen;
-            }
-        }
-        decision
-    }
-
-    /// Whether a slot may start a worker now; if not, it waits until the circuit closes.
-    pub(crate) fn may_start(&self, slot: Slot) -> bool {
-        self.inner.lock().policy.may_start(slot)
-    }
-
-    /// When the next attempt is due while the circuit is open.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.inner.lock().policy.retry_at()
     }
 }

@@ -10,6 +10,7 @@
 //!     └────────────┴────────────┴────────────┴── asked, failed, timed out ┘
 //! ```
 
+mod asked;
 mod report;
 mod starting;
 
@@ -33,6 +34,7 @@ use crate::{
         Launched, PoolCore, PoolSupervisor,
         core::End,
         life::{
+            asked::{ended, told},
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
             starting::{end_unready, read_out, ready, start},
         },
@@ -183,12 +185,6 @@ enum Unready {
     Asked(Option<Command>),
 }
 
-/// Waits until a worker that has yet to be started is to be none any more.
-async fn asked_to_end(commands: &mut UnboundedReceiver<Command>) {
-    // There is nothing to kill, and nothing that a proxy's panic could have harmed.
-    while let Some(Command::Kill { .. } | Command::Fail) = commands.recv().await {}
-}
-
 /// How a life ends that was asked to before its worker was ready.
 fn unready_as(
     birth: &Birth,
@@ -198,7 +194,9 @@ fn unready_as(
     born: Instant,
 ) -> LifeEnded {
     let why = match command {
-        None | Some(Command::End { .. } | Command::Retire(_)) => return LifeEnded::Asked,
+        None | Some(Command::Begin | Command::End { .. } | Command::Retire(_)) => {
+            return LifeEnded::Asked;
+        }
         Some(Command::Kill { .. }) => Why::Operator,
         Some(Command::Fail) => Why::Failed,
     };
@@ -221,7 +219,9 @@ async fn run(
         tokio::select! {
             // Whoever is to end does not begin.
             biased;
-            () = asked_to_end(commands) => return LifeEnded::Asked,
+            starts = told(commands) => if !starts {
+                return LifeEnded::Asked;
+            },
             () = tokio::time::sleep(birth.delay) => {}
         }
     }
@@ -236,8 +236,10 @@ async fn run(
     let core = &*birth.core;
     let mut stage = CONNECTING;
     let started = tokio::select! {
+        // Nothing is started for a slot that was wanted for a moment only.
+        biased;
+        command = ended(commands) => Err(Unready::Asked(command)),
         started = start(birth, guard, &mut stage) => started.map_err(Unready::Failed),
-        command = commands.recv() => Err(Unready::Asked(command)),
     };
     let (greeted, control) = match started {
         Ok(started) => started,
@@ -302,27 +304,4 @@ async fn run(
     .await;
     read_out(launched).await;
     ended_as(birth, guard, ended, decided)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::task::{Context, Waker};
-
-    use tokio::sync::mpsc::unbounded_channel;
-
-    use super::*;
-
-    /// Taken for the end that a pool wants, either would leave its slot without a worker for good.
-    #[test]
-    fn neither_a_kill_nor_a_panicked_proxy_ends_a_slot_that_waits() {
-        let (commands, mut receiver) = unbounded_channel();
-        let mut asked = pin!(asked_to_end(&mut receiver));
-        let mut context = Context::from_waker(Waker::noop());
-        for command in [Command::Fail, Command::Kill { at_once: true }] {
-            commands.send(command).unwrap();
-            assert!(asked.as_mut().poll(&mut context).is_pending());
-        }
-        commands.send(Command::End { terminate: false }).unwrap();
-        assert!(asked.as_mut().poll(&mut context).is_ready());
-    }
 }

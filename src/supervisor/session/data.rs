@@ -216,7 +216,7 @@ impl Running<'_> {
         core.apply((slot, seat), &mut self.events)
             .map_err(violation)?;
         if ended {
-            core.control.healthy(slot);
+            core.control.healthy(slot, self.session.birth.life);
             if !self.ladder.is_empty() {
                 self.ladder
                     .retain(|ticket| core.ending(seat, ticket).is_some());

@@ -155,6 +155,7 @@ impl Running<'_> {
     pub(super) fn take_commands(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(command)) = self.session.commands.poll_recv(cx) {
             match command {
+                Command::Begin => {}
                 Command::Fail => self.kill(Why::Failed),
                 Command::Retire(reason) => self.retire(reason),
                 Command::Kill { at_once: true } => self.kill(Why::Operator),

@@ -44,9 +44,11 @@ use crate::{
     wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
 };
 
-/// What a proxy tells its worker's life.
+/// What a proxy tells its worker's life. Told twice it is no more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
+    /// Wait no longer before you start.
+    Begin,
     /// End in good order: what it has is done or cancelled.
     End {
         /// Processes in its group are asked, too.
