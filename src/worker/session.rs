@@ -9,7 +9,6 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -103,16 +102,26 @@ pub(crate) async fn serve(
     executor.abort_all();
     // Lets the aborted tasks drop while the state is there, and what they report leave.
     tokio::task::yield_now().await;
-    if let Some(hook) = &program.shutdown {
-        let ended = catch(hook(state)).await;
-        if ended.is_err() {
+    let shut_down = async {
+        if let Some(hook) = &program.shutdown
+            && catch(hook(state)).await.is_err()
+        {
             crate::observe::log(|| tracing::error!("the shutdown hook panicked"));
         }
-    }
-    let mut flush = pin!(poll_fn(|cx| executor.out.poll_flush(cx)));
-    let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms));
+    };
     // A host that does not read any more must not keep the worker.
-    let _ = tokio::time::timeout_at(limit.deadline(), &mut flush).await;
+    let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms)).deadline();
+    let flush = || {
+        let flush = poll_fn(|cx| {
+            let flushed = executor.out.poll_flush(cx);
+            executor.flushed();
+            flushed
+        });
+        tokio::time::timeout_at(limit, flush)
+    };
+    let _ = tokio::join!(flush(), shut_down);
+    // What was reported meanwhile.
+    let _ = flush().await;
     end
 }
 

@@ -56,9 +56,8 @@ async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
 }
 
 /// Sends so many tasks to a worker of this program with this board; returns all that it says, to the last result.
-async fn said(program: Program, board: Board, tasks: u64) -> Vec<WorkerFrame> {
+async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFrame> {
     let (host, worker) = Stream::memory();
-    let board = Arc::new(board);
     let serving = tokio::task::spawn_local(serve(
         Arc::new(program),
         worker,
@@ -70,8 +69,8 @@ async fn said(program: Program, board: Board, tasks: u64) -> Vec<WorkerFrame> {
     let mut out = BytesMut::new();
     let welcome = HostFrame::Welcome(Welcome {
         concurrency: 1,
-        max_frame_bytes: 1024,
-        cancel_grace_ms: 1000,
+        max_frame_bytes: 1 << 24,
+        cancel_grace_ms: 10_000,
         rest: 0,
         has_args: false,
         attachments: Vec::new(),
@@ -103,6 +102,10 @@ async fn said(program: Program, board: Board, tasks: u64) -> Vec<WorkerFrame> {
         frames.extend(read(&host, &mut reader).await);
     }
     board.ask(|requests| requests.exit = true);
+    while poll_fn(|cx| host.poll_read(cx, reader.space()))
+        .await
+        .is_ok_and(|bytes| bytes > 0)
+    {}
     assert_eq!(serving.await.unwrap(), ServeEnd::Exit);
     frames
 }
@@ -110,7 +113,7 @@ async fn said(program: Program, board: Board, tasks: u64) -> Vec<WorkerFrame> {
 /// Sends three tasks to a worker with this board; returns what ran, and the tickets of all that was reported.
 async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
     let ran = Arc::new(Mutex::new(Vec::new()));
-    let mut heard: Vec<u64> = said(noting(&ran), board, 3)
+    let mut heard: Vec<u64> = said(noting(&ran), Arc::new(board), 3)
         .await
         .iter()
         .filter_map(|frame| match frame {
@@ -194,4 +197,23 @@ fn start_is_said_before_its_name_gets_loud() {
         quiet: false,
     };
     assert_eq!(frames, [WorkerFrame::Started { ticket: 1 }, quiet]);
+}
+
+/// A worker that is asked to end while the report of a failure is on its way.
+#[test]
+fn failure_hook_hears_of_what_left_with_the_worker() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let board = Arc::new(now());
+    let mut program = noting(&Arc::default());
+    let asked = Arc::clone(&board);
+    program.tasks[0].run = Arc::new(move |_, _, _| {
+        asked.ask(|requests| requests.exit = true);
+        // More than the connection takes at once.
+        let why = Payload::new(vec![0; 4 << 20].into(), Vec::new());
+        Box::pin(async { Ended::Failed(why, Box::new("why")) })
+    });
+    let hook = Arc::clone(&heard);
+    program.on_failure = Some(Arc::new(move |_, _| hook.lock().unwrap().push("failure")));
+    actix_rt::System::new().block_on(said(program, board, 1));
+    assert_eq!(*heard.lock().unwrap(), ["failure"]);
 }
