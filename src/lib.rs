@@ -123,7 +123,9 @@ mod web;
 mod wire;
 mod worker;
 
-pub use config::{Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, WhenFull};
+pub use config::{
+    Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull,
+};
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,
     RemoteError, StartError, Started, TaskError, WorkerStartError,
@@ -137,10 +139,11 @@ pub use pool::{
     PoolBuilder, Process, ProcessBuilder, Recycle, Resize, Resume, Stop, Submit, Subscribe,
     TaskHandle, Unordered,
 };
+pub use sched::{LeastLoaded, RoundRobin, Routing, TaskMeta, WorkerLoad};
 pub use spec::{InitSpecs, WorkerSpec, Workers};
 pub use supervisor::PoolSupervisor;
 pub use task::{
-    Failure, FailureInfo, FromState, NoError, Slot, Task, TaskContext, TaskId, WorkerInfo,
+    Failure, FailureInfo, FromState, NoError, Priority, Slot, Task, TaskContext, TaskId, WorkerInfo,
 };
 pub use wire::{Blob, Json};
 

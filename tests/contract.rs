@@ -15,12 +15,13 @@ use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
     CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
-    HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LossCause, Map, MapAll, MapError, NoError,
-    OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState,
-    PoolSupervisor, Process, ProcessBuilder, Recycle, Rejected, RemoteError, Resize, Restart,
-    Resume, RetireReason, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop,
-    Submit, Subscribe, Task, TaskContext, TaskError, TaskHandle, TaskId, Unordered, WhenFull,
-    WorkerInfo, WorkerSpec, WorkerStartError, Workers,
+    HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LeastLoaded, LossCause, Map, MapAll,
+    MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent,
+    PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected, RemoteError,
+    Resize, Restart, Resume, RetireReason, RoundRobin, Routing, Slot, SlotState, SlotStatus,
+    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext, TaskError,
+    TaskHandle, TaskId, TaskMeta, TaskOptions, Unordered, WhenFull, WorkerInfo, WorkerLoad,
+    WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -258,6 +259,45 @@ async fn every_way_to_start(arbiter: actix::prelude::ArbiterHandle) -> Result<()
     Ok(())
 }
 
+/// A routing of a user's, and how it is tested.
+struct Packed;
+
+impl Routing for Packed {
+    fn pick(&mut self, task: &TaskMeta, workers: &[WorkerLoad]) -> Option<Slot> {
+        let _: (&'static str, TaskId, Priority) = (task.name, task.id, task.priority);
+        let _: (bool, u32, usize) = (task.exclusive, task.attempt, task.bytes);
+        let rooms = workers
+            .iter()
+            .map(|worker| worker.capacity - worker.running);
+        assert!(rooms.min() > Some(0));
+        workers.iter().map(|worker| worker.slot).min()
+    }
+
+    fn settled(&mut self, _: &TaskMeta, _: Slot) {}
+}
+
+fn routings(id: TaskId, slot: Slot) -> [Option<Slot>; 3] {
+    let task = TaskMeta::new("plain", id);
+    let workers = [WorkerLoad::new(slot, 0, 16)];
+    [
+        Packed.pick(&task, &workers),
+        LeastLoaded.pick(&task, &workers),
+        RoundRobin::default().pick(&task, &workers),
+    ]
+}
+
+async fn scheduling(workers: Workers) -> Result<(), StartError> {
+    let options = TaskOptions::default().max_running(2);
+    let _: Option<u32> = options.max_running;
+    Pool::builder(workers)
+        .task_options::<Plain>(options)
+        .routing(LeastLoaded)
+        .routing(Packed)
+        .start()
+        .await?;
+    Ok(())
+}
+
 async fn of_any_workers<A: HasInitArgs>(builder: PoolBuilder<A>) -> Result<Pool, StartError> {
     builder.start().await
 }
@@ -270,6 +310,10 @@ async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {
     let _: Result<u32, TaskError<NoError>> = handle.await;
     pool.submit(Submit::new(Plain(1)).idempotent().exclusive())
         .detach();
+    for priority in [Priority::High, Priority::Normal, Priority::Low] {
+        let submit = Submit::new(Plain(1)).priority(priority).key("session 7");
+        pool.submit(submit).await?;
+    }
     let submit: Submit<Plain> = Plain(1).into();
     pool.submit(submit.clone()).await?;
     if let Some(id) = id {
@@ -465,6 +509,7 @@ impl Handler<PoolEvent> for Watcher {
             }
             PoolEvent::Escalated => {}
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
+            PoolEvent::RoutingReplaced { reason } => is::<String>(reason),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
             PoolEvent::Paused | PoolEvent::Resumed => {}
             PoolEvent::QueueFull { waiting, bytes } => {
@@ -603,6 +648,9 @@ fn every_start_error(error: StartError) {
                 let _: (&'static str, String, String) = (knob, value, most);
             }
             ConfigError::Contradiction { message } => is::<String>(message),
+            ConfigError::UnknownTask { name, near } => {
+                let _: (String, Vec<String>) = (name, near);
+            }
             ConfigError::Environment { variable, message } => {
                 let _: (String, String) = (variable, message);
             }
@@ -858,9 +906,11 @@ fn builder_has_the_defaults_of_its_docs() {
             stdout: None,
             stderr: Relay,
         },
+        tasks: {},
         socket_dir: None,
     },
     launcher: None,
+    has_routing: false,
     wait_all: false,
     own_arbiter: false,
     has_init_args: false,

@@ -16,6 +16,9 @@ use crate::{config::PoolConfig, error::ConfigError};
 /// Knobs that have knobs in them.
 const GROUPS: [&str; 2] = ["restart", "stdio"];
 
+/// Those of one task name. The name comes before them in a variable, in lower case.
+const OF_A_TASK: [&str; 1] = ["max_running"];
+
 /// What the environment says of one knob or of a group of them.
 #[derive(Debug, Clone)]
 enum Setting {
@@ -64,20 +67,37 @@ impl PoolConfig {
     }
 }
 
+/// The group of this name in these settings.
+fn group<'a>(settings: &'a mut Settings, name: &str) -> Option<&'a mut Settings> {
+    let empty = || Setting::Group(Settings::new());
+    match settings.entry(name.to_owned()).or_insert_with(empty) {
+        Setting::Group(group) => Some(group),
+        Setting::Text(_) => None,
+    }
+}
+
 fn put(settings: &mut Settings, knob: &str, text: String) {
-    let inner = GROUPS.into_iter().find_map(|group| {
-        let inner = knob.strip_prefix(group)?.strip_prefix('_')?;
-        Some((group, inner))
+    let of_a_task = OF_A_TASK.into_iter().find_map(|option| {
+        let task = knob.strip_prefix("tasks_")?.strip_suffix(option)?;
+        Some((task.strip_suffix('_')?, option))
+    });
+    if let Some((task, option)) = of_a_task {
+        let tasks = group(settings, "tasks");
+        if let Some(task) = tasks.and_then(|tasks| group(tasks, task)) {
+            task.insert(option.to_owned(), Setting::Text(text));
+        }
+        return;
+    }
+    let inner = GROUPS.into_iter().find_map(|name| {
+        let inner = knob.strip_prefix(name)?.strip_prefix('_')?;
+        Some((name, inner))
     });
     match inner {
         None => {
             settings.insert(knob.to_owned(), Setting::Text(text));
         }
-        Some((group, inner)) => {
-            let group = settings
-                .entry(group.to_owned())
-                .or_insert_with(|| Setting::Group(Settings::new()));
-            if let Setting::Group(group) = group {
+        Some((name, inner)) => {
+            if let Some(group) = group(settings, name) {
                 group.insert(inner.to_owned(), Setting::Text(text));
             }
         }

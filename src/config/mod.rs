@@ -8,6 +8,7 @@ mod env;
 mod launcher;
 mod restart;
 mod stdio;
+mod task_options;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -15,8 +16,9 @@ mod text;
 pub use launcher::Launcher;
 pub use restart::Restart;
 pub use stdio::{Output, Stdio};
+pub use task_options::TaskOptions;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use text::{Auto, Bytes, Count, Form as _, Limit, Percent, Span};
@@ -78,6 +80,7 @@ pub enum OnExhausted {
 /// grace = "3s"
 /// restart = { budget = 5, period = "10s", backoff_min = "100ms", backoff_max = "30s" }
 /// stdio = { stdout = "inherit", stderr = "relay" }
+/// tasks = { render = { max_running = 4 } }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -135,6 +138,8 @@ pub struct PoolConfig {
     pub grace: Duration,
     /// Where the output streams of workers go.
     pub stdio: Stdio,
+    /// By the names of tasks, what is to be different for one. Default: nothing.
+    pub tasks: BTreeMap<String, TaskOptions>,
     /// The directory below which a private directory for sockets is made. Automatic: see
     /// [`PoolBuilder::socket_dir`](crate::PoolBuilder::socket_dir).
     #[serde(with = "Auto::<text::Path>")]
@@ -162,6 +167,7 @@ impl Default for PoolConfig {
             cancel_grace: Duration::from_secs(1),
             grace: Duration::from_secs(3),
             stdio: Stdio::default(),
+            tasks: BTreeMap::new(),
             socket_dir: None,
         }
     }

@@ -1,9 +1,9 @@
 //! What is written is read back, and what is wrong is named.
 
-use std::{ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use crate::{
-    config::{OnExhausted, Output, PoolConfig, Restart, Stdio, WhenFull},
+    config::{OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
     error::ConfigError,
 };
 
@@ -40,6 +40,7 @@ fn unusual() -> PoolConfig {
         stdio: Stdio::default()
             .stdout(Output::Null)
             .stderr(Output::Inherit),
+        tasks: BTreeMap::from([("big_one".to_owned(), TaskOptions::default().max_running(2))]),
         socket_dir: Some("/run/thumbs".into()),
     }
 }
@@ -53,7 +54,7 @@ fn the_default_is_written_as_people_read_it() {
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
         r#""on_exhausted":"open-circuit","max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
         r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
-        r#""stdio":{"stdout":"auto","stderr":"relay"},"socket_dir":"auto"}"#,
+        r#""stdio":{"stdout":"auto","stderr":"relay"},"tasks":{},"socket_dir":"auto"}"#,
     );
     assert_eq!(text, expected);
 }
@@ -96,6 +97,7 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_GRACE", "1500ms"),
         ("POOL_STDIO_STDOUT", "null"),
         ("POOL_STDIO_STDERR", "inherit"),
+        ("POOL_TASKS_BIG_ONE_MAX_RUNNING", "2"),
         ("POOL_SOCKET_DIR", "/run/thumbs"),
         // Other programs' own.
         ("POOLS", "5"),

@@ -43,6 +43,13 @@ pub enum ConfigError {
         /// Which, why, and what to change.
         message: String,
     },
+    /// Options are for a task that the workers do not have.
+    UnknownTask {
+        /// The name.
+        name: String,
+        /// Names there are that look like it.
+        near: Vec<String>,
+    },
     /// A variable of the environment is no setting, or its value is none of it.
     Environment {
         /// The name of the variable.
@@ -82,6 +89,13 @@ impl fmt::Display for ConfigError {
                 write!(f, "`{knob}` is {value}; set it to at most {most}")
             }
             Self::Contradiction { message } => f.write_str(message),
+            Self::UnknownTask { name, near } => {
+                write!(
+                    f,
+                    "there are options for a task `{name}`, which the workers do not have"
+                )?;
+                text::write_near(f, near)
+            }
             Self::Environment { variable, message } => {
                 write!(f, "the environment variable `{variable}`: {message}")
             }

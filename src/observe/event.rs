@@ -83,6 +83,12 @@ pub enum PoolEvent {
     /// The restart budget is spent, no worker is ready, and the pool was to escalate: it settles all it has, and ends or
     /// begins anew. It is not paused any more then, which no `Resumed` says.
     Escalated,
+    /// The pool's [`Routing`](crate::Routing) has panicked, used a pool, or named a slot that it was not offered; the pool
+    /// goes on with [`LeastLoaded`](crate::LeastLoaded).
+    RoutingReplaced {
+        /// What it did.
+        reason: String,
+    },
     /// A worker is ready again.
     CircuitClosed {
         /// How long the circuit was open.
@@ -175,6 +181,9 @@ impl PoolEvent {
                 tracing::warn!(retry_after = ?retry_after, "circuit opened");
             }
             Self::Escalated => tracing::error!("pool escalates: the restart budget is spent"),
+            Self::RoutingReplaced { reason } => {
+                tracing::error!(reason, "routing replaced by the least loaded worker");
+            }
             Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
             Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
             Self::Resized { from, to } => tracing::info!(from, to, "pool resized"),

@@ -3,14 +3,21 @@
 //! Belongs here: a method for each setting, with its unit and default. Does not belong here: checking them, starting.
 //! Invariant: nothing panics, and nothing is looked at before `start`.
 
-use std::{any::type_name, marker::PhantomData, path::PathBuf, time::Duration};
+use std::{
+    any::{Any as _, TypeId, type_name},
+    marker::PhantomData,
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Launcher, OnExhausted, PoolConfig, Restart, Stdio, WhenFull},
+    config::{Launcher, OnExhausted, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
     error::{CodecError, CodecSide, CodecValue},
+    sched::{LeastLoaded, Routing},
     spec::Workers,
+    task::Task,
     wire::{Payload, codec},
 };
 
@@ -25,6 +32,7 @@ pub struct PoolBuilder<A = ()> {
     pub(super) args: Option<Result<(Payload, &'static str), CodecError>>,
     pub(super) config: PoolConfig,
     pub(super) launcher: Option<Launcher>,
+    pub(super) routing: Option<Box<dyn Routing>>,
     pub(super) wait_all: bool,
     pub(super) own_arbiter: bool,
     /// It is one process, which is not replaced.
@@ -39,6 +47,7 @@ impl<A> PoolBuilder<A> {
             args: None,
             config: PoolConfig::default(),
             launcher: None,
+            routing: None,
             wait_all: false,
             own_arbiter: false,
             one_life: false,
@@ -176,6 +185,23 @@ impl<A> PoolBuilder<A> {
         self
     }
 
+    /// Sets what is different for the tasks of one name. Default: nothing. Options for a task that the workers do not have
+    /// are refused.
+    pub fn task_options<T: Task>(mut self, options: TaskOptions) -> Self {
+        self.config.tasks.insert(T::NAME.to_owned(), options);
+        self
+    }
+
+    /// Sets who decides which worker gets a task. Default: [`LeastLoaded`](crate::LeastLoaded).
+    ///
+    /// Tasks with a [`key`](crate::Submit::key) go where that is at home.
+    pub fn routing(mut self, routing: impl Routing) -> Self {
+        // What the pool does by itself, without asking.
+        let is_default = TypeId::of::<LeastLoaded>() == routing.type_id();
+        self.routing = (!is_default).then(|| Box::new(routing) as Box<dyn Routing>);
+        self
+    }
+
     /// Sets the directory below which a private directory for sockets is made.
     ///
     /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name. Not on
@@ -220,6 +246,7 @@ impl<A> PoolBuilder<A> {
             workers: self.workers,
             config: self.config,
             launcher: self.launcher,
+            routing: self.routing,
             wait_all: self.wait_all,
             own_arbiter: self.own_arbiter,
             one_life: self.one_life,
@@ -255,6 +282,7 @@ impl<A> std::fmt::Debug for PoolBuilder<A> {
             .field("workers", &self.workers)
             .field("config", &self.config)
             .field("launcher", &self.launcher)
+            .field("has_routing", &self.routing.is_some())
             .field("wait_all", &self.wait_all)
             .field("own_arbiter", &self.own_arbiter)
             .field("has_init_args", &self.args.is_some())

@@ -11,8 +11,8 @@ use crate::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
     },
     pool::PoolBuilder,
-    sched::RestartRules,
-    supervisor::Config,
+    sched::{RestartRules, Routing},
+    supervisor::{Config, TaskTable},
     wire::Payload,
 };
 
@@ -20,11 +20,13 @@ use crate::{
 const MIN_FRAME_BYTES: usize = 256 * 1024;
 
 impl<A> PoolBuilder<A> {
-    pub(super) fn check(self) -> Result<Config, StartError> {
+    pub(super) fn check(self) -> Result<(Config, Option<Box<dyn Routing>>), StartError> {
         if let Some(problem) = self.workers.problem() {
             return Err(problem.clone().into());
         }
         let mut knobs = self.config;
+        let table = self.workers.table();
+        known_tasks(&knobs, &table)?;
         let processes = match knobs.processes {
             Some(count) => count,
             None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -55,8 +57,8 @@ impl<A> PoolBuilder<A> {
             .map(|args| args.and_then(|args| small_enough(args, knobs.max_frame_bytes)))
             .transpose()
             .map_err(|error| StartError::Worker(WorkerStartError::InitArgs(error)))?;
-        Ok(Config {
-            table: self.workers.table(),
+        let config = Config {
+            table,
             launcher,
             knobs,
             processes,
@@ -65,8 +67,27 @@ impl<A> PoolBuilder<A> {
             rules,
             one_life: self.one_life,
             init_args,
-        })
+        };
+        Ok((config, self.routing))
     }
+}
+
+/// A name that is misspelt would have the options that were meant for it do nothing.
+fn known_tasks(knobs: &PoolConfig, table: &TaskTable) -> Result<(), ConfigError> {
+    for (name, options) in &knobs.tasks {
+        if table.index(name).is_none() {
+            return Err(ConfigError::UnknownTask {
+                name: name.clone(),
+                near: table.near(name),
+            });
+        }
+        if options.max_running == Some(0) {
+            return Err(ConfigError::Zero {
+                knob: "max_running",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// How many processes a pool has at most.

@@ -146,7 +146,7 @@ impl<A> PoolBuilder<A> {
         }
         let socket_dir = self.config.socket_dir.clone();
         let wait_all = self.wait_all;
-        let config = self.check()?;
+        let (config, routing) = self.check()?;
         if config.launcher.connects() {
             let processes = config.processes as usize;
             let replacing = if config.one_life {
@@ -166,7 +166,7 @@ impl<A> PoolBuilder<A> {
                 message: error.to_string(),
             }
         })?;
-        let core = PoolCore::new(config);
+        let core = PoolCore::new(config, routing);
         let (waiter, started) = oneshot::channel();
         core.control.await_start(wait_all, waiter);
         Ok(Prepared {

@@ -2,12 +2,12 @@
 //!
 //! Belongs here: the value with its options. Does not belong here: waiting for its outcome.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, hash::Hash, marker::PhantomData};
 
 use crate::{
     error::{CodecError, CodecSide, CodecValue, TaskError},
     supervisor::SubmitTask,
-    task::Task,
+    task::{Key, Priority, Task, Terms},
     wire::{Payload, codec},
 };
 
@@ -27,8 +27,7 @@ use crate::{
 #[must_use = "a task that is not submitted does not run"]
 pub struct Submit<T> {
     payload: Result<Payload, CodecError>,
-    idempotent: bool,
-    exclusive: bool,
+    terms: Terms,
     task: PhantomData<fn() -> T>,
 }
 
@@ -37,21 +36,43 @@ impl<T: Task> Submit<T> {
     pub fn new(task: T) -> Self {
         Self {
             payload: codec::encode_checked(&task, CodecValue::Input, CodecSide::Host),
-            idempotent: T::IDEMPOTENT,
-            exclusive: T::EXCLUSIVE,
+            terms: Terms {
+                idempotent: T::IDEMPOTENT,
+                exclusive: T::EXCLUSIVE,
+                ..Terms::default()
+            },
             task: PhantomData,
         }
     }
 
     /// Allows the task to run again when the worker that had started it was lost. Default: [`Task::IDEMPOTENT`].
     pub fn idempotent(mut self) -> Self {
-        self.idempotent = true;
+        self.terms.idempotent = true;
         self
     }
 
     /// Runs the task alone in its worker. Default: [`Task::EXCLUSIVE`].
     pub fn exclusive(mut self) -> Self {
-        self.exclusive = true;
+        self.terms.exclusive = true;
+        self
+    }
+
+    /// Sets who goes first among tasks that wait. Default: [`Priority::Normal`].
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.terms.priority = priority;
+        self
+    }
+
+    /// Has the task run in the same worker as others with an equal key, one that was given the key before: for caches,
+    /// sessions and whatever else a worker keeps. Default: none.
+    ///
+    /// A new key goes to the less loaded of two workers that its hash names, and stays there until that worker is replaced,
+    /// retires or ends; then it goes to another. Its tasks wait for that worker, in their order, while others may pass
+    /// them on their way to other workers. How many of them run at once is the worker's `concurrency`. A pool remembers
+    /// some 260,000 keys; of more, those that were not used for longest count as new. Not kept over a restart of the
+    /// host. The pool's [`Routing`](crate::Routing) is not asked.
+    pub fn key(mut self, key: impl Hash) -> Self {
+        self.terms.key = Some(Key::of(key));
         self
     }
 
@@ -59,8 +80,7 @@ impl<T: Task> Submit<T> {
         SubmitTask {
             name: T::NAME,
             payload: self.payload,
-            idempotent: self.idempotent,
-            exclusive: self.exclusive,
+            terms: self.terms,
         }
     }
 }
@@ -75,8 +95,7 @@ impl<T> Clone for Submit<T> {
     fn clone(&self) -> Self {
         Self {
             payload: self.payload.clone(),
-            idempotent: self.idempotent,
-            exclusive: self.exclusive,
+            terms: self.terms,
             task: PhantomData,
         }
     }
@@ -87,8 +106,10 @@ impl<T: Task> fmt::Debug for Submit<T> {
         f.debug_struct("Submit")
             .field("name", &T::NAME)
             .field("bytes", &self.payload.as_ref().map(Payload::len))
-            .field("idempotent", &self.idempotent)
-            .field("exclusive", &self.exclusive)
+            .field("idempotent", &self.terms.idempotent)
+            .field("exclusive", &self.terms.exclusive)
+            .field("priority", &self.terms.priority)
+            .field("key", &self.terms.key.is_some())
             .finish()
     }
 }

@@ -20,6 +20,10 @@ impl Credits {
         }
     }
 
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
     pub(crate) fn used(&self) -> u32 {
         self.used
     }

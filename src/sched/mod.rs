@@ -29,11 +29,16 @@ pub(crate) mod model;
 mod queue;
 mod restart;
 mod rotation;
+mod router;
+mod routing;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use ledger::{
-    Cancelled, Dispatch, Finished, Full, Ledger, NewTask, Seat, Ticket, Verdict, Violation,
+    Cancelled, Dispatch, Finished, Full, Ledger, Limits, NewTask, Seat, Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
 pub(crate) use rotation::{Rotation, changing_at_once};
+pub(crate) use router::Replaced;
+pub(crate) use routing::routes;
+pub use routing::{LeastLoaded, RoundRobin, Routing, TaskMeta, WorkerLoad};

@@ -25,7 +25,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.requeued.len() + self.order.len() - self.removed.len()
     }
 

@@ -70,6 +70,14 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// The names of the tasks, each with how many of it may run at once.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, Option<u32>)> + '_ {
+        self.table.iter().map(|(name, _)| {
+            let options = self.knobs.tasks.get(name);
+            (name, options.and_then(|options| options.max_running))
+        })
+    }
+
     /// How many tasks may wait in a pool of so many processes.
     pub(crate) fn queue_limit(&self, processes: usize) -> usize {
         self.queue_limit

@@ -13,16 +13,19 @@ mod id_map;
 mod ids;
 mod scope;
 mod state;
+mod terms;
 mod waker;
 
 pub(crate) use board::Board;
 pub use context::TaskContext;
 pub use failure::{Failure, FailureInfo};
 pub(crate) use fault::{Fault, FaultPoint};
-pub(crate) use id_map::IdMap;
+pub(crate) use id_map::{IdHasher, IdMap};
 pub use ids::{Slot, TaskId, WorkerInfo};
 pub(crate) use scope::Scope;
 pub use state::FromState;
+pub use terms::Priority;
+pub(crate) use terms::{Key, Terms};
 pub(crate) use waker::{keep, keep_among};
 
 use std::{fmt, future::Future};

@@ -1,107 +1,211 @@
-//! Who is sent what next.
+//! Who is sent what.
 //!
-//! Belongs here: the choice of task and worker, and what is handed out for writing.
-//! Does not belong here: what workers say of it.
+//! Belongs here: the choice of worker, and what is handed out for writing. Does not belong here: the choice of task; what
+//! workers say of it.
+
+use std::{ops::Bound, time::Instant};
 
 use crate::{
-    sched::ledger::{Dispatch, Ledger, Seat, place::Flight},
-    task::TaskId,
+    sched::{
+        ledger::{
+            At, Dispatch, Ledger, Seat,
+            keys::{Home, candidates},
+            place::{Flight, Place},
+        },
+        router::Picked,
+        routing::{TaskMeta, WorkerLoad},
+    },
+    task::{Key, TaskId},
 };
+
+/// What became of a task whose turn it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Sent(Seat),
+    /// It waits for something of its own, and others may go.
+    Kept,
+    /// Nobody can be sent it now.
+    Blocked,
+}
+
+/// A worker that was chosen, and for whom if by a routing.
+type Choice = (usize, Option<Box<TaskMeta>>);
+
+fn seat(index: usize) -> Seat {
+    Seat::new(u32::try_from(index).unwrap_or(u32::MAX))
+}
 
 impl<P, R> Ledger<P, R> {
     /// Marks a waiting task as awaited right now. Does nothing for any other.
     pub(crate) fn expedite(&mut self, id: TaskId) {
-        if self
-            .tasks
-            .get(id.get())
-            .is_some_and(|task| task.flight.is_none())
+        if let Some(task) = self.tasks.get(id.get())
+            && !matches!(task.at, At::Flight(..))
         {
-            self.awaited.insert(id);
+            self.awaited.insert((task.terms.priority, id));
         }
     }
 
     /// Marks every waiting task whose reply says so as awaited.
     pub(crate) fn expedite_where(&mut self, mut awaited: impl FnMut(&R) -> bool) {
-        let ids: Vec<TaskId> = self.queue.iter().collect();
         self.awaited.clear();
-        for id in ids {
+        for id in self.all_waiting() {
             if let Some(task) = self.tasks.get(id.get())
                 && awaited(&task.reply)
             {
-                self.awaited.insert(id);
+                self.awaited.insert((task.terms.priority, id));
             }
         }
     }
 
-    /// Moves waiting tasks to workers with credit, the least loaded first, and calls `touched` for each that got one.
+    /// Moves waiting tasks to workers with credit, and calls `touched` for each that got one.
     ///
     /// With `awaited_only` just the tasks marked by [`Ledger::expedite`] move.
-    pub(crate) fn assign(&mut self, awaited_only: bool, mut touched: impl FnMut(Seat)) {
-        loop {
-            let next = if awaited_only {
-                self.next_awaited()
-            } else {
-                self.queue.front()
-            };
-            let Some(id) = next else { break };
-            let Some(exclusive) = self.tasks.get(id.get()).map(|task| task.exclusive) else {
-                // Not reachable: removal from `tasks` takes the id out of the queue too.
-                self.queue.pop_front();
-                continue;
-            };
-            // Nobody overtakes the head of the queue, so an exclusive task gets its empty worker in the end.
-            let Some(index) = self.pick(exclusive) else {
-                break;
-            };
-            if awaited_only {
-                self.awaited.pop_first();
-                self.queue.remove(id);
-            } else {
-                self.queue.pop_front();
+    pub(crate) fn assign(
+        &mut self,
+        awaited_only: bool,
+        now: impl Fn() -> Instant,
+        mut touched: impl FnMut(Seat),
+    ) {
+        if awaited_only {
+            return self.assign_awaited(&mut touched);
+        }
+        if self.lined > 0 {
+            self.fill_reserved(&mut touched);
+        }
+        // Nobody overtakes the next one, so an exclusive task gets its empty worker in the end.
+        while let Some(id) = self.next(&now) {
+            match self.advance(id, false) {
+                Step::Sent(seat) => touched(seat),
+                Step::Kept => {}
+                Step::Blocked => break,
             }
-            let seat = Seat::new(u32::try_from(index).unwrap_or(u32::MAX));
-            if let (Some(place), Some(task)) =
-                (self.places.get_mut(index), self.tasks.get_mut(id.get()))
+        }
+        self.awaited.clear();
+    }
+
+    /// Workers that are empty and were kept free for one task get it.
+    fn fill_reserved(&mut self, touched: &mut impl FnMut(Seat)) {
+        for index in 0..self.places.len() {
+            let place = self.places.get(index);
+            let ready = place.filter(|place| place.admits(true));
+            if let Some(id) = ready.and_then(|place| place.reserved)
+                && let Step::Sent(seat) = self.advance(id, false)
             {
-                place.take(exclusive);
-                let ticket = place.next_ticket;
-                place.next_ticket += 1;
-                place.flights.insert(
-                    ticket,
-                    Flight {
-                        id,
-                        name: task.name,
-                        started: false,
-                        cancelling: false,
-                        abandoned: false,
-                    },
-                );
-                place.outbox.push_back(ticket);
-                task.flight = Some((seat, ticket));
                 touched(seat);
             }
         }
-        if !awaited_only {
-            self.awaited.clear();
-        }
     }
 
-    fn next_awaited(&mut self) -> Option<TaskId> {
-        while let Some(&id) = self.awaited.first() {
-            if self
-                .tasks
-                .get(id.get())
-                .is_some_and(|task| task.flight.is_none())
-            {
-                return Some(id);
+    fn assign_awaited(&mut self, touched: &mut impl FnMut(Seat)) {
+        let mut from = Bound::Unbounded;
+        while let Some(&next) = self.awaited.range((from, Bound::Unbounded)).next() {
+            from = Bound::Excluded(next);
+            let (_, id) = next;
+            let task = self.tasks.get(id.get());
+            if task.is_none_or(|task| matches!(task.at, At::Flight(..))) {
+                self.awaited.remove(&next);
+                continue;
             }
-            self.awaited.pop_first();
+            match self.advance(id, true) {
+                Step::Sent(seat) => {
+                    self.awaited.remove(&next);
+                    touched(seat);
+                }
+                Step::Kept => {}
+                Step::Blocked => break,
+            }
         }
-        None
     }
 
-    /// The least loaded worker that may be sent such a task; among equals they take turns.
-    fn pick(&mut self, exclusive: bool) -> Option<usize> {
+    /// The turn of a waiting task has come. With `awaited_only` nobody is kept free for tasks that nobody awaits.
+    fn advance(&mut self, id: TaskId, awaited_only: bool) -> Step {
+        let Some(task) = self.tasks.get(id.get()) else {
+            // Not reachable: who settles leaves first.
+            return Step::Blocked;
+        };
+        let (name, terms, at) = (task.name, task.terms, task.at);
+        let known = self.names.get(usize::from(name));
+        if known.is_some_and(super::Name::is_full) {
+            if at != At::Held {
+                self.hold(id, name);
+            }
+            return Step::Kept;
+        }
+        let choice = match terms.key {
+            None => self.pick(id, terms.exclusive, awaited_only),
+            Some(key) => {
+                let Some(index) = self.home(key) else {
+                    return Step::Blocked;
+                };
+                if !self.is_free(index, id, terms.exclusive, awaited_only) {
+                    if at != At::Line(seat(index)) {
+                        self.line_up(id, seat(index));
+                    }
+                    if let Some(place) = self.places.get_mut(index)
+                        && terms.exclusive
+                        && !awaited_only
+                        && place.admits(false)
+                    {
+                        place.reserved.get_or_insert(id);
+                    }
+                    return Step::Kept;
+                }
+                Some((index, None))
+            }
+        };
+        choice.map_or(Step::Blocked, |choice| {
+            self.leave_from(at, id, name, terms.priority);
+            Step::Sent(self.send(id, choice))
+        })
+    }
+
+    /// Whether the worker of a key may be sent this task now.
+    fn is_free(&self, index: usize, id: TaskId, exclusive: bool, awaited_only: bool) -> bool {
+        self.places.get(index).is_some_and(|place| {
+            let reserved = place.reserved.is_some_and(|reserved| reserved != id);
+            place.admits(exclusive) && (awaited_only || !reserved)
+        })
+    }
+
+    /// The worker where a key is at home; a new one's is the less loaded of two that its hash names.
+    fn home(&mut self, key: Key) -> Option<usize> {
+        if let Some(home) = self.keys.get(key)
+            && let Some(place) = self.place(home.seat)
+            && place.epoch == home.epoch
+            && place.serves()
+        {
+            return Some(home.seat.index());
+        }
+        let serves = |place: &Place| place.open && place.serves();
+        let count = self.places.iter().filter(|place| serves(place)).count();
+        let nth = |nth: usize| {
+            let mut places = self.places.iter().enumerate();
+            let mut serving = places.by_ref().filter(|(_, place)| serves(place));
+            serving.nth(nth)
+        };
+        let choices = candidates(key, count).into_iter().filter_map(nth);
+        let load = |(_, place): &(usize, &Place)| place.credits.used() as usize + place.line.len();
+        let (index, place) = choices.min_by_key(load)?;
+        let home = Home {
+            seat: seat(index),
+            epoch: place.epoch,
+        };
+        self.keys.insert(key, home);
+        Some(index)
+    }
+
+    /// A worker that may be sent such a task.
+    fn pick(&mut self, id: TaskId, exclusive: bool, awaited_only: bool) -> Option<Choice> {
+        let admits =
+            |place: &Place| place.admits(exclusive) && (awaited_only || place.reserved.is_none());
+        if self.router.is_custom() {
+            match self.ask(id, admits) {
+                Asked::Chosen(choice) => return Some(choice),
+                Asked::Wait => return None,
+                Asked::Replaced => {}
+            }
+        }
+        // The least loaded; among equals they take turns.
         let count = self.places.len();
         let mut best: Option<(u32, usize)> = None;
         for step in 0..count {
@@ -109,7 +213,7 @@ impl<P, R> Ledger<P, R> {
             let Some(place) = self.places.get(index) else {
                 continue;
             };
-            if !place.admits(exclusive) {
+            if !admits(place) {
                 continue;
             }
             let load = place.credits.used();
@@ -119,7 +223,78 @@ impl<P, R> Ledger<P, R> {
         }
         let (_, index) = best?;
         self.cursor = (index + 1) % count;
-        Some(index)
+        Some((index, None))
+    }
+
+    /// Asks the routing.
+    fn ask(&mut self, id: TaskId, admits: impl Fn(&Place) -> bool) -> Asked {
+        let places = self.places.iter().enumerate();
+        let free = places.filter(|(_, place)| admits(place));
+        self.offers.clear();
+        self.offers.extend(free.map(|(index, place)| {
+            let capacity = place.credits.limit() as usize;
+            let load = WorkerLoad::new(place.slot, place.credits.used() as usize, capacity);
+            (load, place.epoch, index)
+        }));
+        // While one worker takes the place of another both are there: the younger is the slot's.
+        (self.offers).sort_unstable_by_key(|(load, epoch, _)| (load.slot, u64::MAX - epoch));
+        (self.offers).dedup_by_key(|(load, ..)| load.slot);
+        self.loads.clear();
+        (self.loads).extend(self.offers.iter().map(|(load, ..)| *load));
+        let Some(task) = self.tasks.get(id.get()).filter(|_| !self.loads.is_empty()) else {
+            return Asked::Wait;
+        };
+        let name = self.names.get(usize::from(task.name));
+        let meta = TaskMeta {
+            name: name.map_or("", |name| name.name),
+            id,
+            priority: task.terms.priority,
+            exclusive: task.terms.exclusive,
+            attempt: task.attempt,
+            bytes: task.bytes,
+        };
+        match self.router.pick(&meta, &self.loads) {
+            Picked::Wait => Asked::Wait,
+            Picked::Replaced => Asked::Replaced,
+            Picked::Worker(slot) => {
+                let found = self.offers.iter().find(|(load, ..)| load.slot == slot);
+                found.map_or(Asked::Wait, |(_, _, index)| {
+                    Asked::Chosen((*index, Some(Box::new(meta))))
+                })
+            }
+        }
+    }
+
+    /// A task that waits nowhere any more is on its way.
+    fn send(&mut self, id: TaskId, (index, picked): Choice) -> Seat {
+        let seat = seat(index);
+        let (Some(place), Some(task)) = (self.places.get_mut(index), self.tasks.get_mut(id.get()))
+        else {
+            return seat;
+        };
+        place.take(task.terms.exclusive);
+        let ticket = place.next_ticket;
+        place.next_ticket += 1;
+        place.flights.insert(
+            ticket,
+            Flight {
+                id,
+                name: task.name,
+                started: false,
+                cancelling: false,
+                abandoned: false,
+                picked,
+            },
+        );
+        place.outbox.push_back(ticket);
+        task.at = At::Flight(seat, ticket);
+        if let Some(name) = self.names.get_mut(usize::from(task.name)) {
+            name.running += 1;
+        }
+        if !place.line.is_empty() && !place.serves() {
+            self.dissolve(seat);
+        }
+        seat
     }
 
     /// Hands over what is to be written to a worker now.
@@ -143,4 +318,12 @@ impl<P, R> Ledger<P, R> {
             }
         }
     }
+}
+
+/// What asking a routing has led to.
+enum Asked {
+    Chosen(Choice),
+    Wait,
+    /// There is none any more.
+    Replaced,
 }

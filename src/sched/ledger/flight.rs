@@ -24,7 +24,7 @@ impl<P, R> Ledger<P, R> {
 
     /// A worker says whether it goes on announcing the starts of tasks of this name.
     pub(crate) fn quiet(&mut self, seat: Seat, name: u16, quiet: bool) -> Result<(), Violation> {
-        if name >= self.names {
+        if usize::from(name) >= self.names.len() {
             return Err(Violation::UnknownName(name));
         }
         if let Some(place) = self.place_mut(seat) {

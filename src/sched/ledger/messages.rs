@@ -5,7 +5,7 @@
 use crate::{
     error::Started,
     sched::ledger::Seat,
-    task::{Slot, TaskId},
+    task::{Slot, TaskId, Terms},
 };
 
 /// Names one sending of one task over one connection, counted from 1.
@@ -17,36 +17,31 @@ pub(crate) struct NewTask<P, R> {
     pub(crate) name: u16,
     pub(crate) payload: P,
     pub(crate) bytes: usize,
-    pub(crate) idempotent: bool,
-    pub(crate) exclusive: bool,
+    pub(crate) terms: Terms,
     pub(crate) reply: R,
 }
 
-impl<P> NewTask<P, ()> {
-    pub(crate) fn with_reply<R>(self, reply: R) -> NewTask<P, R> {
-        NewTask {
-            name: self.name,
-            payload: self.payload,
-            bytes: self.bytes,
-            idempotent: self.idempotent,
-            exclusive: self.exclusive,
-            reply,
-        }
-    }
-}
-
 impl<P, R> NewTask<P, R> {
-    pub(crate) fn without_reply(self) -> (NewTask<P, ()>, R) {
+    /// The same task with another reply, and the one it had.
+    pub(crate) fn replace_reply<N>(self, reply: N) -> (NewTask<P, N>, R) {
         let task = NewTask {
             name: self.name,
             payload: self.payload,
             bytes: self.bytes,
-            idempotent: self.idempotent,
-            exclusive: self.exclusive,
-            reply: (),
+            terms: self.terms,
+            reply,
         };
         (task, self.reply)
     }
+}
+
+/// How much is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Tasks that wait.
+    pub(crate) waiting: usize,
+    /// Bytes of unsettled tasks.
+    pub(crate) bytes: usize,
 }
 
 /// What goes over the wire to a worker.

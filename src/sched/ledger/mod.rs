@@ -1,80 +1,158 @@
 //! The table of all accepted tasks: where each is, and whose reply it carries.
 //!
-//! Belongs here: the state machine drawn in the module above; by role: `assign` to workers, `flight` with them, `settle`.
-//! Does not belong here: delivering replies, waking workers.
+//! Belongs here: the state machine drawn in the module above; by role: who `waits`, `assign` to workers, `flight` with them,
+//! `settle`. Does not belong here: delivering replies, waking workers.
 //! Invariants: one settle per id; a worker never holds more than its credits; counted bytes are those of unsettled tasks.
 
 mod assign;
+mod by_class;
 mod flight;
+mod keys;
+mod line;
 mod messages;
+mod next;
 mod place;
 mod settle;
 mod table;
+mod waiting;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
+#[cfg(test)]
+pub(crate) use keys::candidates;
 pub(crate) use messages::{
-    Cancelled, Dispatch, Finished, Full, Lost, LostTask, NewTask, Quantities, Ticket, Unsettled,
-    Verdict, Violation,
+    Cancelled, Dispatch, Finished, Full, Limits, Lost, LostTask, NewTask, Quantities, Ticket,
+    Unsettled, Verdict, Violation,
 };
 
 use crate::{
     sched::{
-        ledger::{place::Place, table::Table},
+        ledger::{
+            by_class::ByClass, keys::Keys, line::Line, place::Place, table::Table, waiting::Ageing,
+        },
         queue::Queue,
+        router::{Replaced, Router},
+        routing::{Routing, WorkerLoad},
     },
-    task::{Slot, TaskId},
+    task::{Priority, Slot, TaskId, Terms},
 };
 
 pub(crate) use place::Seat;
 
+/// Where an unsettled task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// In the queue of its class.
+    Queue,
+    /// In the line for the worker where its key is at home.
+    Line(Seat),
+    /// Held back, because as many of its name run as may.
+    Held,
+    Flight(Seat, Ticket),
+}
+
 #[derive(Debug)]
 struct Entry<P, R> {
     name: u16,
-    payload: P,
-    bytes: usize,
-    idempotent: bool,
-    exclusive: bool,
     /// Counted from 1.
     attempt: u32,
+    /// From when on its wait counts, in the units of [`Ageing`].
+    since: u32,
+    payload: P,
+    bytes: usize,
+    terms: Terms,
     reply: R,
-    flight: Option<(Seat, Ticket)>,
+    at: At,
+}
+
+/// What is known of a task name.
+#[derive(Debug)]
+struct Name {
+    name: &'static str,
+    /// How many tasks of this name may be with workers at once.
+    limit: Option<u32>,
+    running: u32,
+    /// Those that wait for one of them to end.
+    held: Line,
+}
+
+impl Name {
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.running >= limit)
+    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Ledger<P, R> {
     next_id: u64,
     tasks: Table<Entry<P, R>>,
-    queue: Queue,
+    queues: ByClass<Queue>,
+    /// How many tasks wait, wherever.
+    waiting: ByClass<usize>,
+    /// How many of them are in lines of workers.
+    lined: usize,
+    /// How many of them are held back.
+    held: usize,
+    ageing: Ageing,
     /// Waiting tasks that somebody awaits right now, for the time when results are over their limit.
-    awaited: BTreeSet<TaskId>,
+    awaited: BTreeSet<(Priority, TaskId)>,
     places: Vec<Place>,
-    bytes: usize,
+    /// How many workers there were.
+    epochs: u64,
+    keys: Keys,
+    router: Router,
+    /// What the router is offered, kept for the next time.
+    offers: Vec<(WorkerLoad, u64, usize)>,
+    loads: Vec<WorkerLoad>,
+    /// Of unsettled tasks.
+    bytes: ByClass<usize>,
     max_attempts: u32,
-    names: u16,
+    names: Vec<Name>,
     cursor: usize,
 }
 
 impl<P, R> Ledger<P, R> {
-    pub(crate) fn new(names: u16, max_attempts: u32) -> Self {
+    /// `names` are those of the tasks, each with how many of it may be with workers at once.
+    pub(crate) fn new(
+        names: impl IntoIterator<Item = (&'static str, Option<u32>)>,
+        max_attempts: u32,
+        routing: Option<Box<dyn Routing>>,
+        now: Instant,
+    ) -> Self {
+        let names = names.into_iter().map(|(name, limit)| Name {
+            name,
+            limit,
+            running: 0,
+            held: Line::default(),
+        });
         Self {
             next_id: 1,
             tasks: Table::new(),
-            queue: Queue::default(),
+            queues: ByClass::default(),
+            waiting: ByClass::default(),
+            lined: 0,
+            held: 0,
+            ageing: Ageing::new(now),
             awaited: BTreeSet::new(),
             places: Vec::new(),
-            bytes: 0,
+            epochs: 0,
+            keys: Keys::default(),
+            router: Router::new(routing),
+            offers: Vec::new(),
+            loads: Vec::new(),
+            bytes: ByClass::default(),
             max_attempts,
-            names,
+            names: names.collect(),
             cursor: 0,
         }
     }
 
     pub(crate) fn quantities(&self) -> Quantities {
+        let waiting = self.waiting.sum();
         Quantities {
-            waiting: self.queue.len(),
-            in_flight: self.tasks.len() - self.queue.len(),
-            bytes: self.bytes,
+            waiting,
+            in_flight: self.tasks.len() - waiting,
+            bytes: self.bytes.sum(),
         }
     }
 
@@ -98,49 +176,17 @@ impl<P, R> Ledger<P, R> {
         self.place(seat).is_some_and(|place| place.quota == Some(0))
     }
 
+    /// A routing that has been given up and not been taken yet.
+    pub(crate) fn take_replaced(&mut self) -> Option<Replaced> {
+        self.router.take_replaced()
+    }
+
     fn place(&self, seat: Seat) -> Option<&Place> {
         self.places.get(seat.index())
     }
 
     fn place_mut(&mut self, seat: Seat) -> Option<&mut Place> {
         self.places.get_mut(seat.index())
-    }
-
-    /// Takes a task in, unless `limits` (tasks waiting, bytes unsettled) are reached; then it is handed back.
-    pub(crate) fn accept(
-        &mut self,
-        task: NewTask<P, R>,
-        limits: Option<(usize, usize)>,
-    ) -> Result<TaskId, (Full, NewTask<P, R>)> {
-        if let Some((max_waiting, max_bytes)) = limits {
-            // A single task larger than the limit passes when nothing else is there, or it could never run.
-            let over = self.bytes > 0 && self.bytes + task.bytes > max_bytes;
-            if self.queue.len() >= max_waiting || over {
-                let full = Full {
-                    waiting: self.queue.len(),
-                    bytes: self.bytes,
-                };
-                return Err((full, task));
-            }
-        }
-        let id = TaskId::new(self.next_id);
-        self.next_id += 1;
-        self.bytes += task.bytes;
-        self.tasks.insert(
-            id.get(),
-            Entry {
-                name: task.name,
-                payload: task.payload,
-                bytes: task.bytes,
-                idempotent: task.idempotent,
-                exclusive: task.exclusive,
-                attempt: 1,
-                reply: task.reply,
-                flight: None,
-            },
-        );
-        self.queue.push_back(id);
-        Ok(id)
     }
 
     /// A worker is ready to be sent tasks, so many at once and so many in all. Its seat is its own until it is lost.
@@ -153,9 +199,11 @@ impl<P, R> Ledger<P, R> {
             }
         };
         let seat = Seat::new(u32::try_from(index).unwrap_or(u32::MAX));
+        self.epochs += 1;
+        let epoch = self.epochs;
         if let Some(place) = self.place_mut(seat) {
-            debug_assert!(place.flights.is_empty());
-            *place = Place::of(slot, credits, quota);
+            debug_assert!(place.flights.is_empty() && place.line.is_empty());
+            *place = Place::of(slot, epoch, credits, quota);
         }
         seat
     }
@@ -173,6 +221,7 @@ impl<P, R> Ledger<P, R> {
             place.open = false;
             place.retired = true;
         }
+        self.dissolve(seat);
     }
 
     /// The same worker takes tasks again, unless it retires.

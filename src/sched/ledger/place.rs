@@ -8,7 +8,11 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::{
     error::Started,
-    sched::{credits::Credits, ledger::Ticket},
+    sched::{
+        credits::Credits,
+        ledger::{Ticket, line::Line},
+        routing::TaskMeta,
+    },
     task::{IdMap, Slot, TaskId},
 };
 
@@ -34,6 +38,8 @@ pub(super) struct Flight {
     pub(super) started: bool,
     pub(super) cancelling: bool,
     pub(super) abandoned: bool,
+    /// What a routing that has picked this worker is to hear of in the end.
+    pub(super) picked: Option<Box<TaskMeta>>,
 }
 
 impl Flight {
@@ -58,6 +64,12 @@ impl Flight {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) slot: Slot,
+    /// Which worker has this seat, counted from 1.
+    pub(super) epoch: u64,
+    /// Tasks that wait for this worker, because their key is at home here.
+    pub(super) line: Line,
+    /// One of them that is exclusive, for which the worker is kept free from now on.
+    pub(super) reserved: Option<TaskId>,
     /// Some worker has this seat.
     pub(super) taken: bool,
     /// It may be sent tasks.
@@ -81,6 +93,9 @@ impl Place {
     pub(super) fn free() -> Self {
         Self {
             slot: Slot::new(0),
+            epoch: 0,
+            line: Line::default(),
+            reserved: None,
             taken: false,
             open: false,
             retired: false,
@@ -95,9 +110,10 @@ impl Place {
     }
 
     /// A new worker's: nothing of the one before is in it.
-    pub(super) fn of(slot: Slot, credits: u32, quota: Option<u32>) -> Self {
+    pub(super) fn of(slot: Slot, epoch: u64, credits: u32, quota: Option<u32>) -> Self {
         Self {
             slot,
+            epoch,
             taken: true,
             open: true,
             credits: Credits::new(credits),
@@ -109,6 +125,11 @@ impl Place {
     /// Whether a task of this kind may be sent now.
     pub(super) fn admits(&self, exclusive: bool) -> bool {
         self.open && self.quota != Some(0) && self.credits.admits(exclusive)
+    }
+
+    /// Whether it is to be sent any tasks any more, if perhaps not now.
+    pub(super) fn serves(&self) -> bool {
+        self.taken && !self.retired && self.quota != Some(0)
     }
 
     /// A task is on its way.

@@ -6,10 +6,11 @@
 use crate::{
     error::Started,
     sched::ledger::{
-        Cancelled, Finished, Ledger, Lost, LostTask, Seat, Ticket, Unsettled, Verdict, Violation,
+        At, Cancelled, Finished, Ledger, Lost, LostTask, Seat, Ticket, Unsettled, Verdict,
+        Violation,
         place::{Flight, Place},
     },
-    task::TaskId,
+    task::{Slot, TaskId},
 };
 
 impl<P, R> Ledger<P, R> {
@@ -61,13 +62,25 @@ impl<P, R> Ledger<P, R> {
             .remove(&ticket)
             .ok_or(Violation::SettledTicket(ticket))?;
         place.give_back(ran);
+        let slot = place.slot;
+        self.gone(slot, &flight);
         Ok(flight)
+    }
+
+    /// A task is not with a worker any more.
+    fn gone(&mut self, slot: Slot, flight: &Flight) {
+        if let Some(name) = self.names.get_mut(usize::from(flight.name)) {
+            name.running = name.running.saturating_sub(1);
+        }
+        if let Some(task) = &flight.picked {
+            self.router.settled(task, slot);
+        }
     }
 
     /// Removes a task and hands out its reply: the one way in which a reply leaves for good.
     fn settle(&mut self, id: TaskId) -> Option<R> {
         let task = self.tasks.remove(id.get())?;
-        self.bytes -= task.bytes;
+        *self.bytes.of_mut(task.terms.priority) -= task.bytes;
         Some(task.reply)
     }
 
@@ -76,8 +89,8 @@ impl<P, R> Ledger<P, R> {
         let Some(task) = self.tasks.get(id.get()) else {
             return Cancelled::Unknown;
         };
-        let Some((seat, ticket)) = task.flight else {
-            self.queue.remove(id);
+        let At::Flight(seat, ticket) = task.at else {
+            self.leave(id);
             return self
                 .settle(id)
                 .map_or(Cancelled::Unknown, Cancelled::Queued);
@@ -86,8 +99,12 @@ impl<P, R> Ledger<P, R> {
             && ticket > place.written
         {
             // Still in the outbox: as good as queued.
-            place.flights.remove(&ticket);
+            let flight = place.flights.remove(&ticket);
             place.give_back(false);
+            let slot = place.slot;
+            if let Some(flight) = flight {
+                self.gone(slot, &flight);
+            }
             return self
                 .settle(id)
                 .map_or(Cancelled::Unknown, Cancelled::Queued);
@@ -128,10 +145,7 @@ impl<P, R> Ledger<P, R> {
         if flight.cancelling {
             return Ok(self.settle(flight.id));
         }
-        if let Some(task) = self.tasks.get_mut(flight.id.get()) {
-            task.flight = None;
-            self.queue.requeue(flight.id);
-        }
+        self.requeue(flight.id);
         Ok(None)
     }
 
@@ -143,10 +157,12 @@ impl<P, R> Ledger<P, R> {
             requeued: 0,
             suspects: 0,
         };
+        self.dissolve(seat);
         let Some(place) = self.places.get_mut(seat.index()) else {
             return lost;
         };
         let Place {
+            slot,
             flights,
             written,
             quiet,
@@ -160,13 +176,14 @@ impl<P, R> Ledger<P, R> {
             if started != Started::No {
                 lost.suspects += 1;
             }
+            self.gone(slot, &flight);
             let Some(task) = self.tasks.get_mut(flight.id.get()) else {
                 continue;
             };
             let again = !flight.cancelling
                 && match started {
                     Started::No => true,
-                    _ if !task.idempotent => false,
+                    _ if !task.terms.idempotent => false,
                     _ if innocent => true,
                     _ => task.attempt < self.max_attempts,
                 };
@@ -174,8 +191,7 @@ impl<P, R> Ledger<P, R> {
                 if started != Started::No && !innocent {
                     task.attempt += 1;
                 }
-                task.flight = None;
-                self.queue.requeue(flight.id);
+                self.requeue(flight.id);
                 lost.requeued += 1;
             } else if let Some(reply) = self.settle(flight.id) {
                 lost.settled.push(LostTask {
@@ -196,7 +212,11 @@ impl<P, R> Ledger<P, R> {
     /// Takes every waiting task out, because the pool ends.
     pub(crate) fn take_waiting(&mut self) -> Vec<Unsettled<R>> {
         let mut taken = Vec::new();
-        while let Some(id) = self.queue.pop_front() {
+        let mut waiting = self.all_waiting();
+        // Whoever came first hears of it first.
+        waiting.sort_unstable();
+        for id in waiting {
+            self.leave(id);
             if let Some(reply) = self.settle(id) {
                 taken.push(Unsettled {
                     id,
@@ -218,7 +238,7 @@ impl<P, R> Ledger<P, R> {
                 let started = flight.started(ticket, place.written, &place.quiet, false);
                 flight.abandoned = true;
                 if let Some(task) = self.tasks.remove(flight.id.get()) {
-                    self.bytes -= task.bytes;
+                    *self.bytes.of_mut(task.terms.priority) -= task.bytes;
                     taken.push(Unsettled {
                         id: flight.id,
                         slot: Some(place.slot),

@@ -7,9 +7,11 @@ mod a_task_given_back_runs_elsewhere_or_settles;
 mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 
+use std::time::Instant;
+
 use crate::{
     sched::{Ledger, NewTask, Seat, Ticket},
-    task::{Slot, TaskId},
+    task::{Slot, TaskId, Terms},
 };
 
 const A: Seat = Seat::new(0);
@@ -17,7 +19,7 @@ const B: Seat = Seat::new(1);
 
 /// A ledger with workers of so many credits each; replies are names.
 fn pool(credits: &[u32]) -> Ledger<(), &'static str> {
-    let mut ledger = Ledger::new(1, 3);
+    let mut ledger = Ledger::new([("name", None)], 3, None, Instant::now());
     for (index, credits) in (0..).zip(credits) {
         ledger.up(Slot::new(index), *credits, None);
     }
@@ -29,16 +31,18 @@ fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive:
         name: 0,
         payload: (),
         bytes: 1,
-        idempotent: false,
-        exclusive,
+        terms: Terms {
+            exclusive,
+            ..Terms::default()
+        },
         reply,
     };
-    ledger.accept(task, None).unwrap()
+    ledger.accept(task, None, Instant::now).unwrap()
 }
 
 /// Assigns what can be, and returns the tickets and tasks that this worker is sent.
 fn send(ledger: &mut Ledger<(), &'static str>, seat: Seat) -> Vec<(Ticket, TaskId)> {
-    ledger.assign(false, |_| {});
+    ledger.assign(false, Instant::now, |_| {});
     let mut sent = Vec::new();
     ledger.take_outbox(seat, |task| sent.push((task.ticket, task.id)));
     sent

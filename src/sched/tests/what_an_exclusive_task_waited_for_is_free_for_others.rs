@@ -41,9 +41,9 @@ fn when_requeued_tasks_come_before_it() {
     assert_eq!(send(&mut ledger, A), [(1, ids[0]), (2, ids[2])]);
     assert_eq!(send(&mut ledger, B), [(1, ids[1])]);
     let alone = accept(&mut ledger, "alone", true);
-    ledger.assign(false, |_| {});
+    ledger.assign(false, std::time::Instant::now, |_| {});
     ledger.lost(A, false, true);
-    ledger.assign(false, |_| {});
+    ledger.assign(false, std::time::Instant::now, |_| {});
     // Slot 0 stays down: slot 1 serves them all, in their order.
     for (ticket, id) in [(1, ids[0]), (2, ids[2]), (3, alone)] {
         ledger.finished(B, ticket, true).unwrap();

@@ -32,7 +32,7 @@ impl PoolCore {
     pub(crate) fn lost_with(&self, crash: &Arc<Crash>) -> usize {
         let mut after = After::default();
         let waiting = {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             state.admission = Admission::Closed;
             let waiting = state.ledger.take_waiting();
@@ -52,7 +52,7 @@ impl PoolCore {
     pub(crate) fn cancel_all(&self) {
         let mut after = After::default();
         let running = {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             state.ending = true;
             for task in state.ledger.take_waiting() {
@@ -75,7 +75,7 @@ impl PoolCore {
     /// Settles everything that is left, and takes no tasks before a worker is ready, which is tried again then.
     pub(crate) fn give_up(&self, until: Instant) {
         self.settle_all(End::Gone, Admission::Unavailable(until));
-        self.state.lock().paused = false;
+        self.lock().paused = false;
     }
 
     /// Settles everything that is left.
@@ -86,7 +86,7 @@ impl PoolCore {
     fn settle_all(&self, end: End, admission: Admission) {
         let mut after = After::default();
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             if state.admission != Admission::Closed {
                 state.admission = admission;

@@ -9,13 +9,13 @@ use crate::{
     config::WhenFull,
     error::{CodecError, Rejected},
     observe::{Counts, PoolEvent},
-    sched::{Full, NewTask},
+    sched::{Full, Limits, NewTask},
     supervisor::{
         PoolCore,
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
-    task::{TaskId, keep_among},
+    task::{TaskId, Terms},
     wire::Payload,
 };
 
@@ -24,8 +24,7 @@ use crate::{
 pub(crate) struct SubmitTask {
     pub(crate) name: &'static str,
     pub(crate) payload: Result<Payload, CodecError>,
-    pub(crate) idempotent: bool,
-    pub(crate) exclusive: bool,
+    pub(crate) terms: Terms,
 }
 
 impl SubmitTask {
@@ -37,7 +36,7 @@ impl SubmitTask {
 
 /// Why a task was not taken in.
 enum Refused {
-    Full(Full, (NewTask<Payload, ()>, Reply)),
+    Full(Full, Box<(NewTask<Payload, ()>, Reply)>),
     Unavailable(Instant, Reply),
     Closed(Reply),
 }
@@ -45,8 +44,8 @@ enum Refused {
 impl Refused {
     fn rejected(self, core: &PoolCore) -> (Reply, Rejected) {
         match self {
-            Self::Full(full, (_, reply)) => (
-                reply,
+            Self::Full(full, back) => (
+                back.1,
                 Rejected::QueueFull {
                     waiting: full.waiting,
                     limit: core.queue_limit(),
@@ -75,10 +74,10 @@ impl PoolCore {
                 return None;
             }
         };
-        let limits = (self.queue_limit(), self.config.knobs.queue_bytes);
-        let mut event = None;
+        let limits = self.limits();
+        let (mut event, mut replaced) = (None, None);
         let verdict = {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             let awaited = self.results.is_over() && reply.is_awaited();
             let mut accepted = Self::accept(state, task, reply, Some(limits));
@@ -91,7 +90,10 @@ impl PoolCore {
                     });
                 }
                 accepted = match self.config.knobs.when_full {
-                    WhenFull::Wait => Self::accept(state, task.0, task.1, None),
+                    WhenFull::Wait => {
+                        let (task, reply) = *task;
+                        Self::accept(state, task, reply, None)
+                    }
                     WhenFull::Reject => Err(Refused::Full(full, task)),
                 };
             }
@@ -100,11 +102,15 @@ impl PoolCore {
                     state.ledger.expedite(id);
                 }
                 self.assign(state);
+                replaced = state.ledger.take_replaced();
             }
             accepted
         };
         if let Some(event) = event {
             self.control.emit(event);
+        }
+        if let Some(replaced) = replaced {
+            self.say_replaced(replaced);
         }
         match verdict {
             Ok(id) => Some(id),
@@ -125,11 +131,11 @@ impl PoolCore {
         waker: &Waker,
         mut accepted: impl FnMut(Option<TaskId>),
     ) {
-        let limits = (self.queue_limit(), self.config.knobs.queue_bytes);
+        let limits = self.limits();
         let mut after = After::default();
         let mut force = force;
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             while let Some((task, reply)) = pulled.pop_front() {
                 let forced = std::mem::take(&mut force);
@@ -143,11 +149,12 @@ impl PoolCore {
                     }
                 };
                 let taken = if over {
-                    Err(Refused::Full(Full::default(), (task, reply)))
+                    Err(Refused::Full(Full::default(), Box::new((task, reply))))
                 } else {
                     let limits = (!forced).then_some(limits);
                     match Self::accept(state, task, reply, limits) {
-                        Err(Refused::Full(_, (task, reply))) => {
+                        Err(Refused::Full(_, back)) => {
+                            let (task, reply) = *back;
                             // What workers have credit for does not wait, and its place is free.
                             self.assign(state);
                             Self::accept(state, task, reply, limits)
@@ -157,9 +164,10 @@ impl PoolCore {
                 };
                 match taken {
                     Ok(id) => accepted(Some(id)),
-                    Err(Refused::Full(_, (task, reply))) => {
+                    Err(Refused::Full(_, back)) => {
+                        let (task, reply) = *back;
+                        state.wait_for_room(task.terms.priority, waker);
                         pulled.push_front((self.readmit(task), reply));
-                        keep_among(&mut state.room, waker);
                         break;
                     }
                     Err(refused) => {
@@ -170,8 +178,16 @@ impl PoolCore {
                 }
             }
             self.assign(state);
+            after.replaced = state.ledger.take_replaced();
         }
         self.finish(after);
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            waiting: self.queue_limit(),
+            bytes: self.config.knobs.queue_bytes,
+        }
     }
 
     fn refuse(&self, reply: Reply, settled: Settled) {
@@ -200,9 +216,11 @@ impl PoolCore {
             name,
             payload,
             bytes,
-            // There is nobody to run it again.
-            idempotent: task.idempotent && !self.config.one_life,
-            exclusive: task.exclusive,
+            terms: Terms {
+                // There is nobody to run it again.
+                idempotent: task.terms.idempotent && !self.config.one_life,
+                ..task.terms
+            },
             reply: (),
         })
     }
@@ -213,8 +231,7 @@ impl PoolCore {
         SubmitTask {
             name,
             payload: Ok(task.payload),
-            idempotent: task.idempotent,
-            exclusive: task.exclusive,
+            terms: task.terms,
         }
     }
 
@@ -222,25 +239,26 @@ impl PoolCore {
         state: &mut State,
         task: NewTask<Payload, ()>,
         reply: Reply,
-        limits: Option<(usize, usize)>,
+        limits: Option<Limits>,
     ) -> Result<TaskId, Refused> {
         match state.admission {
             Admission::Open => {}
             Admission::Unavailable(at) => return Err(Refused::Unavailable(at, reply)),
             Admission::Closed => return Err(Refused::Closed(reply)),
         }
-        match state.ledger.accept(task.with_reply(reply), limits) {
+        let (task, ()) = task.replace_reply(reply);
+        match state.ledger.accept(task, limits, Instant::now) {
             Ok(id) => {
                 state.counts.accepted += 1;
                 Ok(id)
             }
-            Err((full, task)) => Err(Refused::Full(full, task.without_reply())),
+            Err((full, task)) => Err(Refused::Full(full, Box::new(task.replace_reply(())))),
         }
     }
 
     /// The circuit opens or closes.
     pub(crate) fn set_available(&self, unavailable_until: Option<Instant>) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.admission != Admission::Closed {
             state.admission = unavailable_until.map_or(Admission::Open, Admission::Unavailable);
         }
@@ -248,14 +266,15 @@ impl PoolCore {
 
     /// Takes no more tasks. Returns how many are left, and the counts so far.
     pub(crate) fn close(&self) -> (u64, Counts) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.admission = Admission::Closed;
         state.paused = false;
         self.assign(&mut state);
         let left = state.counts.accepted - state.counts.settled();
         let counts = state.counts;
         let after = After {
-            wake: std::mem::take(&mut state.room),
+            wake: state.take_room(),
+            replaced: state.ledger.take_replaced(),
             ..After::default()
         };
         drop(state);

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -77,7 +78,7 @@ impl State {
     /// be woken under the lock.
     pub(super) fn dispatch(&mut self, awaited_only: bool) {
         let lanes = &self.lanes;
-        self.ledger.assign(awaited_only, |seat| {
+        self.ledger.assign(awaited_only, Instant::now, |seat| {
             if let Some(lane) = lanes.get(seat.index()) {
                 lane.signal.raise();
             }
@@ -102,7 +103,7 @@ impl PoolCore {
         into: &mut Outgoing,
         write: impl FnMut(Dispatch<&Payload>),
     ) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         // From where the payload is: a clone of it may have to allocate.
         state.ledger.take_outbox(seat, write);
         if let Some(lane) = state.lanes.get_mut(seat.index()) {
@@ -115,7 +116,7 @@ impl PoolCore {
     pub(crate) fn up(&self, slot: Slot, quota: Option<u32>) -> Attached {
         let mut after = After::default();
         let attached = {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             let seat = state.ledger.up(slot, self.config.concurrency, quota);
             if state.lanes.len() <= seat.index() {
@@ -138,29 +139,29 @@ impl PoolCore {
 
     /// A worker is not to be sent any more tasks for now.
     pub(crate) fn close_seat(&self, seat: Seat) {
-        self.state.lock().ledger.close(seat);
+        self.lock().ledger.close(seat);
     }
 
     /// A worker is not to be sent any more tasks.
     pub(crate) fn retire_seat(&self, seat: Seat) {
-        self.state.lock().ledger.retire(seat);
+        self.lock().ledger.retire(seat);
     }
 
     /// Whether a worker has been sent all the tasks that it may start.
     pub(crate) fn is_spent(&self, seat: Seat) -> bool {
-        self.state.lock().ledger.is_spent(seat)
+        self.lock().ledger.is_spent(seat)
     }
 
     /// How many tasks a worker has.
     pub(crate) fn in_flight(&self, seat: Seat) -> usize {
-        self.state.lock().ledger.in_flight(seat)
+        self.lock().ledger.in_flight(seat)
     }
 
     /// A worker takes tasks again after all.
     pub(crate) fn reopen_seat(&self, seat: Seat) {
         let mut after = After::default();
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             state.ledger.reopen(seat);
             self.freed(state, &mut after);
@@ -170,15 +171,15 @@ impl PoolCore {
 
     /// Whether a result for this ticket is due.
     pub(crate) fn expects(&self, seat: Seat, ticket: Ticket) -> Result<(), Violation> {
-        self.state.lock().ledger.expects(seat, ticket)
+        self.lock().ledger.expects(seat, ticket)
     }
 
     /// Whether a ticket is still with its worker, and whether all that is with it is being cancelled.
     pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
-        self.state.lock().ledger.ending(seat, ticket)
+        self.lock().ledger.ending(seat, ticket)
     }
 
     pub(crate) fn revocable(&self, seat: Seat) -> Vec<Ticket> {
-        self.state.lock().ledger.revocable(seat)
+        self.lock().ledger.revocable(seat)
     }
 }

@@ -23,7 +23,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
@@ -32,7 +32,7 @@ pub(crate) use settle::Event;
 
 use crate::{
     observe::Counts,
-    sched::{Ledger, Ticket},
+    sched::{Ledger, Replaced, Routing, Ticket, routes},
     supervisor::{
         Config,
         budget::ResultBudget,
@@ -40,7 +40,7 @@ use crate::{
         core::lanes::Signal,
         reply::{Reply, Settled},
     },
-    task::{Fault, FaultPoint, TaskId},
+    task::{Fault, FaultPoint, Priority, TaskId},
     wire::{ControlToWorker, Payload},
 };
 
@@ -76,17 +76,19 @@ struct State {
     ending: bool,
     /// A full queue has been reported and has not had room since.
     full: bool,
-    /// Maps that wait for room.
-    room: Vec<Waker>,
+    /// Maps that wait for room for a task of this class.
+    room: Vec<(Priority, Waker)>,
 }
 
 /// What follows from a change and must not happen under the lock, because it runs code of others.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct After {
     /// Settlements on their way out.
     deliveries: Vec<(Option<TaskId>, Reply, Settled)>,
     /// Maps that have room again.
     wake: Vec<Waker>,
+    /// A routing that has been given up.
+    replaced: Option<Replaced>,
 }
 
 /// The tasks of a pool. Shared by everything that touches one.
@@ -104,13 +106,19 @@ pub(crate) struct PoolCore {
 }
 
 impl PoolCore {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    /// Without a `routing` the least loaded worker gets a task.
+    pub(crate) fn new(config: Config, routing: Option<Box<dyn Routing>>) -> Arc<Self> {
         let slots = config.processes as usize;
         let queue_limit = AtomicUsize::new(config.queue_limit(slots));
         Arc::new_cyclic(|core| Self {
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
-                ledger: Ledger::new(config.table.len(), config.knobs.max_attempts),
+                ledger: Ledger::new(
+                    config.names(),
+                    config.knobs.max_attempts,
+                    routing,
+                    Instant::now(),
+                ),
                 admission: Admission::Open,
                 counts: Counts::default(),
                 lanes: Vec::new(),
@@ -128,6 +136,15 @@ impl PoolCore {
         })
     }
 
+    /// Every look at the tasks begins here.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        if routes() {
+            // The lock is this thread's already: without this it would wait for itself. The routing ends, and is contained.
+            std::panic::resume_unwind(Box::new("a routing has used a pool"));
+        }
+        self.state.lock()
+    }
+
     /// How many tasks may wait.
     pub(crate) fn queue_limit(&self) -> usize {
         // Nothing else hangs on it.
@@ -140,7 +157,7 @@ impl PoolCore {
         self.queue_limit.store(limit, Ordering::Relaxed);
         let mut after = After::default();
         {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if state.done.len() < slots {
                 state.done.resize(slots, 0);
             }
@@ -150,12 +167,12 @@ impl PoolCore {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state.lock().ledger.is_empty()
+        self.lock().ledger.is_empty()
     }
 
     /// The numbers for a status.
     pub(crate) fn numbers(&self) -> Numbers {
-        let state = self.state.lock();
+        let state = self.lock();
         let found = state.ledger.quantities();
         let mut slots: Vec<(usize, u64)> = state.done.iter().map(|done| (0, *done)).collect();
         for (slot, load) in state.ledger.loads() {

@@ -37,7 +37,7 @@ impl PoolCore {
     pub(crate) fn cancel(&self, id: TaskId, abandon: bool) {
         let mut after = After::default();
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             match state.ledger.cancel(id, abandon) {
                 Cancelled::Queued(reply) => {
@@ -69,7 +69,7 @@ impl PoolCore {
     pub(crate) fn abandon(&self, seat: Seat, ticket: Ticket) {
         let mut after = After::default();
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             if let Some((_, reply)) = state.ledger.abandon(seat, ticket) {
                 after.settle(state, reply, Settled::Cancelled { started: true });
@@ -88,7 +88,7 @@ impl PoolCore {
         let mut after = After::default();
         let mut verdict = Ok(());
         {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             let (slot, seat) = worker;
             let mut done = 0;
@@ -160,7 +160,7 @@ impl PoolCore {
     ) -> (usize, usize) {
         let mut after = After::default();
         let (settled, requeued) = {
-            let mut guard = self.state.lock();
+            let mut guard = self.lock();
             let state = &mut *guard;
             let lost = state.ledger.lost(seat, innocent, read);
             let suspects = if innocent { 0 } else { lost.suspects };
@@ -201,6 +201,9 @@ impl PoolCore {
         }
         for waker in after.wake {
             let _ = capture::contained(|| waker.wake());
+        }
+        if let Some(replaced) = after.replaced {
+            self.say_replaced(replaced);
         }
     }
 }

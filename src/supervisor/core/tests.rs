@@ -17,7 +17,7 @@ use crate::{
         core::{End, Event, Outgoing},
         reply::{Reply, ReplyCell, Settled},
     },
-    task::{Slot, TaskId},
+    task::{Slot, TaskId, Terms},
     wire::Payload,
 };
 
@@ -41,27 +41,30 @@ impl Launch for Never {
 
 /// A core with one slot, whose worker is ready, and room for so many bytes of results.
 fn core(result_bytes: usize) -> Arc<PoolCore> {
-    let core = PoolCore::new(Config {
-        table: Arc::new(TaskTable::new(vec![("task", 0)])),
-        launcher: Arc::new(Never),
-        knobs: PoolConfig {
-            queue_bytes: 1000,
-            result_bytes,
-            max_frame_bytes: 1000,
-            ..PoolConfig::default()
+    let core = PoolCore::new(
+        Config {
+            table: Arc::new(TaskTable::new(vec![("task", 0)])),
+            launcher: Arc::new(Never),
+            knobs: PoolConfig {
+                queue_bytes: 1000,
+                result_bytes,
+                max_frame_bytes: 1000,
+                ..PoolConfig::default()
+            },
+            processes: 1,
+            concurrency: 4,
+            queue_limit: Some(100),
+            rules: RestartRules {
+                budget: None,
+                period: Duration::ZERO,
+                backoff_min: Duration::ZERO,
+                backoff_max: Duration::ZERO,
+            },
+            one_life: false,
+            init_args: None,
         },
-        processes: 1,
-        concurrency: 4,
-        queue_limit: Some(100),
-        rules: RestartRules {
-            budget: None,
-            period: Duration::ZERO,
-            backoff_min: Duration::ZERO,
-            backoff_max: Duration::ZERO,
-        },
-        one_life: false,
-        init_args: None,
-    });
+        None,
+    );
     core.up(SLOT, None);
     core
 }
@@ -71,8 +74,7 @@ fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
     let task = SubmitTask {
         name: "task",
         payload: Ok(Payload::default()),
-        idempotent: false,
-        exclusive: false,
+        terms: Terms::default(),
     };
     let id = core.submit(task, Reply::Handle(Arc::clone(&cell)));
     (id.unwrap(), cell)

@@ -14,20 +14,21 @@ impl Pool {
             assert!(matches!(found, Cancelled::Unknown), "{found:?}");
             return "cancelled, unknown";
         };
-        let flight = task.flight.filter(|(index, ticket)| {
+        let flight = task.flight().filter(|(index, ticket)| {
             // What was not handed out for writing is as good as waiting.
             *ticket <= self.reference.workers[*index].written
         });
         match (found, flight) {
             (Cancelled::Queued(token), None) => {
                 self.settled(id, &token);
-                if let Some((index, _)) = task.flight {
+                self.reference.leave(id);
+                if let Some((index, _)) = task.flight() {
                     let flights = &mut self.reference.workers[index].flights;
                     flights.retain(|flight| flight.id != id);
                     self.reference.workers[index].unsent();
                 }
                 self.reference.settle(id);
-                match task.flight {
+                match task.flight() {
                     Some(_) => "cancelled in the outbox",
                     None => "cancelled in the queue",
                 }
@@ -124,6 +125,7 @@ impl Pool {
         {
             assert_eq!((slot, started), (None, Started::No));
             self.settled(id.get(), &reply);
+            self.reference.leave(id.get());
             self.reference.settle(id.get());
         }
         "waiting taken"
@@ -150,5 +152,10 @@ impl Pool {
         assert_eq!(self.ledger.quantities().bytes, 0);
         let unsettled = self.outcomes.iter().position(|outcomes| *outcomes != 1);
         assert_eq!(unsettled, None, "a submission without its one outcome");
+        // The workers go, and with them what they had: the routing hears of each of its picks.
+        for index in 0..self.reference.workers.len() {
+            self.lost(index, false, true);
+        }
+        assert_eq!(*self.picks.lock().unwrap(), []);
     }
 }

@@ -1,17 +1,21 @@
 //! What may happen next.
 
 use super::pool::Pool;
-use crate::sched::{Ticket, model::Run};
+use crate::{
+    sched::{Ticket, model::Run},
+    task::{Key, Terms},
+};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
     Submit {
         name: u16,
         bytes: usize,
-        idempotent: bool,
-        exclusive: bool,
+        terms: Terms,
         limited: bool,
     },
+    /// So many tenths of a second.
+    Passes(u64),
     Gate(bool),
     Assign,
     Expedite(u64),
@@ -55,16 +59,24 @@ impl Pool {
             Some(id) if random.odds(9, 10) => id,
             _ => random.below(self.tokens.len() + 1) as u64,
         };
-        let name = u16::try_from(random.below(usize::from(self.reference.names) + 1)).unwrap();
+        let names = u16::try_from(self.reference.limits.len()).unwrap();
+        let name = u16::try_from(random.below(usize::from(names) + 1)).unwrap();
         match random.below(200) {
             0..=49 => Event::Submit {
-                name: name % self.reference.names,
+                name: name % names,
                 bytes: random.below(40) * random.below(4),
-                idempotent: random.odds(1, 2),
-                exclusive: random.odds(1, 12),
+                terms: Terms {
+                    idempotent: random.odds(1, 2),
+                    exclusive: random.odds(1, 8),
+                    priority: random.pick(&self.classes).unwrap_or_default(),
+                    key: random
+                        .odds(self.keyed, 10)
+                        .then(|| Key::of(random.below(6))),
+                },
                 limited: random.odds(9, 10),
             },
-            50..=51 => Event::Gate(random.odds(1, 3)),
+            50..=51 if random.odds(1, 2) => Event::Gate(random.odds(1, 3)),
+            50..=51 => Event::Passes(random.below(80) as u64),
             52..=79 => Event::Assign,
             80..=85 => Event::Expedite(id),
             86..=87 => Event::ExpediteEvery(random.between(1, 3) as u64),

@@ -11,8 +11,7 @@ impl Pool {
     pub(super) fn check(&self, run: &mut Run<Event>) {
         let reference = &self.reference;
         let found = self.ledger.quantities();
-        let waiting = reference.tasks.iter().filter(|task| task.flight.is_none());
-        assert_eq!(found.waiting, waiting.count());
+        assert_eq!(found.waiting, reference.waiting().len());
         assert_eq!(found.waiting + found.in_flight, reference.tasks.len());
         assert_eq!(found.bytes, reference.bytes());
         assert_eq!(self.ledger.is_empty(), reference.tasks.is_empty());
@@ -43,7 +42,7 @@ impl Pool {
         }
         let mut running: Vec<u64> = self.ledger.running().iter().map(|id| id.get()).collect();
         running.sort_unstable();
-        let expected = reference.tasks.iter().filter(|task| task.flight.is_some());
+        let expected = reference.tasks.iter().filter(|task| !task.waits());
         assert_eq!(running, expected.map(|task| task.id).collect::<Vec<u64>>());
     }
 }

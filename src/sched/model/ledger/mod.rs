@@ -4,18 +4,20 @@ mod ends;
 mod events;
 mod look;
 mod pool;
+mod routing;
+mod submit;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use pool::{Pool, seat};
 
 use crate::{
     sched::{Ledger, NewTask, model::Run},
-    task::Slot,
+    task::{Slot, Terms},
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 36] = [
+const EVERYTHING: [&str; 37] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -35,6 +37,7 @@ const EVERYTHING: [&str; 36] = [
     "finished, abandoned",
     "flights taken",
     "given back when started",
+    "kept for something of their own",
     "lost",
     "lost and requeued",
     "not sent",
@@ -99,7 +102,8 @@ fn sixteen_tasks_on_two_idle_workers_are_eight_and_eight() {
 
 /// What idle workers get of so many tasks.
 fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
-    let mut ledger = Ledger::new(1, 1);
+    let now = Instant::now();
+    let mut ledger = Ledger::new([("name", None)], 1, None, now);
     for _ in 0..workers {
         ledger.up(Slot::new(0), credits, None);
     }
@@ -108,13 +112,12 @@ fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
             name: 0,
             payload: 0_u64,
             bytes: 0,
-            idempotent: false,
-            exclusive: false,
+            terms: Terms::default(),
             reply,
         };
-        ledger.accept(task, None).unwrap();
+        ledger.accept(task, None, || now).unwrap();
     }
-    ledger.assign(false, |_| {});
+    ledger.assign(false, || now, |_| {});
     (0..workers)
         .map(|index| ledger.in_flight(seat(index)))
         .collect()

@@ -1,15 +1,23 @@
 //! One pool: the ledger and its reference side by side, and the account of every reply.
 
-use super::events::Event;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    events::Event,
+    routing::{Last, Picks},
+};
 use crate::{
     sched::{
-        Dispatch, Finished, Full, Ledger, NewTask, Seat, Violation,
+        Dispatch, Finished, Ledger, Limits, Routing, Seat, Violation,
         model::{
             Run,
             reference::{Reference, Task, Worker},
         },
     },
-    task::{Slot, TaskId},
+    task::{Priority, Slot, TaskId},
 };
 
 /// A reply; there is one for each submission and it cannot be copied.
@@ -21,7 +29,14 @@ pub(super) struct Pool {
     pub(super) ledger: Ledger<u64, Token>,
     pub(super) reference: Reference,
     /// Tasks waiting and bytes unsettled that are allowed.
-    pub(super) limits: (usize, usize),
+    pub(super) limits: Limits,
+    /// Which classes of priority there are.
+    pub(super) classes: Vec<Priority>,
+    /// How many of ten tasks have a key.
+    pub(super) keyed: usize,
+    pub(super) picks: Picks,
+    born: Instant,
+    epochs: u64,
     pub(super) awaited_only: bool,
     pub(super) submitted: usize,
     /// For each submission how often its reply came out.
@@ -50,18 +65,48 @@ impl Pool {
     pub(super) fn new(run: &mut Run<Event>) -> Self {
         let random = &mut run.random;
         let (workers, max_attempts) = (random.between(1, 4), random.between(1, 4));
-        let names = u16::try_from(random.between(1, 3)).unwrap();
+        let limits: Vec<Option<usize>> = (0..random.between(1, 3))
+            .map(|_| random.odds(1, 3).then(|| random.between(1, 4)))
+            .collect();
         let max_attempts = u32::try_from(max_attempts).unwrap();
+        let (born, picks) = (Instant::now(), Picks::default());
+        let custom = random.odds(1, 4);
+        let routing = custom.then(|| Box::new(Last(Arc::clone(&picks))) as Box<dyn Routing>);
+        let names = limits.iter().map(|limit| {
+            let limit = limit.map(|limit| u32::try_from(limit).unwrap());
+            ("name", limit)
+        });
+        let mut classes = Priority::ALL.to_vec();
+        // Mostly one class alone, as most pools have.
+        if random.odds(1, 2) {
+            classes = vec![random.pick(&classes).unwrap()];
+        }
         Self {
-            ledger: Ledger::new(names, max_attempts),
+            ledger: Ledger::new(names, max_attempts, routing, born),
             reference: Reference {
                 tasks: Vec::new(),
                 workers: vec![Worker::default(); workers],
                 awaited: Vec::new(),
                 max_attempts,
-                names,
+                limits,
+                custom,
+                now: 0,
+                ages_from: None,
+                homes: Vec::new(),
             },
-            limits: (random.between(1, 40), random.between(1, 400)),
+            limits: Limits {
+                waiting: random.between(1, 40),
+                bytes: random.between(1, 400),
+            },
+            classes,
+            keyed: if random.odds(1, 2) {
+                random.below(6)
+            } else {
+                0
+            },
+            picks,
+            born,
+            epochs: 0,
             awaited_only: false,
             submitted: 0,
             outcomes: Vec::new(),
@@ -86,10 +131,13 @@ impl Pool {
             Event::Submit {
                 name,
                 bytes,
-                idempotent,
-                exclusive,
+                terms,
                 limited,
-            } => self.submit(name, bytes, idempotent, exclusive, limited),
+            } => self.submit(name, bytes, terms, limited),
+            Event::Passes(tenths) => {
+                self.reference.now += tenths;
+                "time passes"
+            }
             Event::Gate(awaited_only) => {
                 self.awaited_only = awaited_only;
                 "gate"
@@ -97,7 +145,7 @@ impl Pool {
             Event::Assign => self.assign(),
             Event::Expedite(id) => {
                 let reference = &mut self.reference;
-                let waits = reference.task(id).is_some_and(|task| task.flight.is_none());
+                let waits = reference.task(id).is_some_and(Task::waits);
                 if waits && !reference.awaited.contains(&id) {
                     reference.awaited.push(id);
                 }
@@ -107,6 +155,7 @@ impl Pool {
             Event::ExpediteEvery(nth) => {
                 let awaited = |token: usize| (token as u64).is_multiple_of(nth);
                 let mut ids = self.reference.waiting();
+                ids.sort_unstable();
                 ids.retain(|id| awaited(self.tokens[usize::try_from(*id).unwrap()]));
                 self.reference.awaited = ids;
                 self.ledger.expedite_where(|token| awaited(token.0));
@@ -152,8 +201,10 @@ impl Pool {
                 let index = workers.iter().position(|worker| !worker.alive).unwrap();
                 let slot = Slot::new(u32::try_from(index).unwrap() + 7);
                 assert_eq!(self.ledger.up(slot, credits, quota), seat(index));
+                self.epochs += 1;
                 self.reference.workers[index] = Worker {
                     alive: true,
+                    epoch: self.epochs,
                     open: true,
                     credits,
                     left: quota,
@@ -174,6 +225,7 @@ impl Pool {
             Event::Retire(index) => {
                 self.ledger.retire(seat(index));
                 self.reference.workers[index].retired = true;
+                self.reference.dissolve(index);
                 "retired"
             }
             Event::TakeWaiting => self.take_waiting(),
@@ -202,77 +254,18 @@ impl Pool {
         }
     }
 
-    fn submit(
-        &mut self,
-        name: u16,
-        bytes: usize,
-        idempotent: bool,
-        exclusive: bool,
-        limited: bool,
-    ) -> &'static str {
-        let token = self.submitted;
-        self.submitted += 1;
-        self.outcomes.push(0);
-        let task = NewTask {
-            name,
-            payload: token as u64,
-            bytes,
-            idempotent,
-            exclusive,
-            reply: Token(token),
-        };
-        let (waiting, unsettled) = (self.reference.waiting().len(), self.reference.bytes());
-        let (max_waiting, max_bytes) = self.limits;
-        // A task alone may be larger than all that is allowed, or it could never run.
-        let fits = waiting < max_waiting && (unsettled == 0 || unsettled + bytes <= max_bytes);
-        match self.ledger.accept(task, limited.then_some(self.limits)) {
-            Ok(id) => {
-                assert!(fits || !limited);
-                assert_eq!(id.get(), self.tokens.len() as u64, "ids are counted up");
-                self.tokens.push(token);
-                self.may_have_run.push(false);
-                self.reference.tasks.push(Task {
-                    id: id.get(),
-                    name,
-                    bytes,
-                    idempotent,
-                    exclusive,
-                    attempt: 1,
-                    requeued: false,
-                    flight: None,
-                });
-                "accepted"
-            }
-            Err((full, task)) => {
-                assert!(limited && !fits);
-                let expected = Full {
-                    waiting,
-                    bytes: unsettled,
-                };
-                assert_eq!(full, expected);
-                // Handed back as it was: it may come again.
-                let same = (name, token as u64, bytes, idempotent, exclusive);
-                let found = (
-                    task.name,
-                    task.payload,
-                    task.bytes,
-                    task.idempotent,
-                    task.exclusive,
-                );
-                assert_eq!(found, same);
-                assert_eq!(task.reply, Token(token));
-                self.outcomes[token] = 1;
-                "refused"
-            }
-        }
+    pub(super) fn now(&self) -> Instant {
+        self.born + Duration::from_millis(self.reference.now * 100)
     }
 
     fn assign(&mut self) -> &'static str {
         let mut to = Vec::new();
+        let now = self.now();
         self.ledger
-            .assign(self.awaited_only, |slot| to.push(slot.index()));
-        self.reference.assigned(self.awaited_only, &to);
+            .assign(self.awaited_only, || now, |seat| to.push(seat.index()));
+        let kept = self.reference.assigned(self.awaited_only, &to);
         match to[..] {
+            [] if kept > 0 => "kept for something of their own",
             [] => "nothing assigned",
             _ if self.awaited_only => "awaited ones assigned",
             _ => "assigned",
@@ -297,7 +290,7 @@ impl Pool {
             .map(|(ticket, task)| {
                 assert!(task.attempt <= self.reference.max_attempts);
                 let ran = self.may_have_run[usize::try_from(task.id).unwrap()];
-                assert!(task.idempotent || !ran, "{task:?} would run twice");
+                assert!(task.terms.idempotent || !ran, "{task:?} would run twice");
                 Dispatch {
                     ticket,
                     id: TaskId::new(task.id),

@@ -2,6 +2,7 @@
 //!
 //! Nothing of the ledger's own is used here but the values it takes and gives.
 
+mod next;
 mod worker;
 
 pub(super) use worker::{Flight, Worker};
@@ -9,7 +10,20 @@ pub(super) use worker::{Flight, Worker};
 use crate::{
     error::Started,
     sched::{Ticket, Violation},
+    task::{Key, Terms},
 };
+
+/// Where a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// Before those that were never sent, if it was or has waited elsewhere.
+    Queue {
+        first: bool,
+    },
+    Line(usize),
+    Held,
+    Flight(usize, Ticket),
+}
 
 /// A task as it was accepted, and how often it was sent.
 #[derive(Debug, Clone)]
@@ -17,13 +31,24 @@ pub(super) struct Task {
     pub(super) id: u64,
     pub(super) name: u16,
     pub(super) bytes: usize,
-    pub(super) idempotent: bool,
-    pub(super) exclusive: bool,
+    pub(super) terms: Terms,
     pub(super) attempt: u32,
-    /// Came back from a worker and waits in front of those that were never sent.
-    pub(super) requeued: bool,
-    /// Where it is; `None` while it waits.
-    pub(super) flight: Option<(usize, Ticket)>,
+    /// When it was accepted, in tenths of a second.
+    pub(super) since: u64,
+    pub(super) at: At,
+}
+
+impl Task {
+    pub(super) fn waits(&self) -> bool {
+        !matches!(self.at, At::Flight(..))
+    }
+
+    pub(super) fn flight(&self) -> Option<(usize, Ticket)> {
+        match self.at {
+            At::Flight(index, ticket) => Some((index, ticket)),
+            _ => None,
+        }
+    }
 }
 
 /// What became of one task of a lost worker.
@@ -43,7 +68,16 @@ pub(super) struct Reference {
     /// By id, whoever asked first.
     pub(super) awaited: Vec<u64>,
     pub(super) max_attempts: u32,
-    pub(super) names: u16,
+    /// For each name how many may run at once.
+    pub(super) limits: Vec<Option<usize>>,
+    /// The pool has a routing of its own.
+    pub(super) custom: bool,
+    /// In tenths of a second.
+    pub(super) now: u64,
+    /// When the first task came that was not of normal priority.
+    pub(super) ages_from: Option<u64>,
+    /// Which worker each key was given: its seat and epoch.
+    pub(super) homes: Vec<(Key, usize, u64)>,
 }
 
 impl Reference {
@@ -55,15 +89,10 @@ impl Reference {
         self.tasks.iter_mut().find(|task| task.id == id).unwrap()
     }
 
-    /// Waiting tasks in the order in which they are due.
+    /// The ids of those that wait.
     pub(super) fn waiting(&self) -> Vec<u64> {
-        let ids = |requeued| {
-            self.tasks
-                .iter()
-                .filter(move |task| task.flight.is_none() && task.requeued == requeued)
-                .map(|task| task.id)
-        };
-        ids(true).chain(ids(false)).collect()
+        let waiting = self.tasks.iter().filter(|task| task.waits());
+        waiting.map(|task| task.id).collect()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -77,70 +106,40 @@ impl Reference {
     }
 
     fn requeue(&mut self, id: u64) {
-        let task = self.task_mut(id);
-        task.flight = None;
-        task.requeued = true;
+        self.task_mut(id).at = At::Queue { first: true };
     }
 
-    /// The task that is due next.
-    fn next(&mut self, awaited_only: bool) -> Option<u64> {
-        if !awaited_only {
-            return self.waiting().first().copied();
+    /// A task that waits does so no more, or not there.
+    pub(super) fn leave(&mut self, id: u64) {
+        for worker in &mut self.workers {
+            worker.reserved.take_if(|reserved| *reserved == id);
         }
-        let tasks = &self.tasks;
-        self.awaited.retain(|id| {
-            tasks
-                .iter()
-                .any(|task| task.id == *id && task.flight.is_none())
-        });
-        self.awaited.iter().min().copied()
     }
 
-    /// Checks that the due tasks went to these workers rightly, one after the other, and that none of them could go on.
-    pub(super) fn assigned(&mut self, awaited_only: bool, to: &[usize]) {
-        for &slot in to {
-            let id = self.next(awaited_only).expect("a task was due");
-            let exclusive = self.task(id).unwrap().exclusive;
-            let worker = &self.workers[slot];
-            assert!(
-                worker.admits(exclusive),
-                "task {id} on slot {slot}: {worker:?}"
-            );
-            let least = self
-                .workers
-                .iter()
-                .filter(|worker| worker.admits(exclusive))
-                .map(|worker| worker.flights.len())
-                .min();
-            assert_eq!(Some(worker.flights.len()), least, "not breadth first");
-            self.send(id, slot);
-        }
-        if let Some(id) = self.next(awaited_only) {
-            let exclusive = self.task(id).unwrap().exclusive;
-            let free = self
-                .workers
-                .iter()
-                .position(|worker| worker.admits(exclusive));
-            assert_eq!(free, None, "task {id} waits and could go");
-        }
-        if !awaited_only {
-            self.awaited.clear();
+    /// Nobody waits for this worker any more.
+    pub(super) fn dissolve(&mut self, index: usize) {
+        self.workers[index].reserved = None;
+        for task in &mut self.tasks {
+            if task.at == At::Line(index) {
+                task.at = At::Queue { first: true };
+            }
         }
     }
 
     fn send(&mut self, id: u64, slot: usize) {
         self.awaited.retain(|awaited| *awaited != id);
+        self.leave(id);
         let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
         let worker = &mut self.workers[slot];
         worker.issued += 1;
-        task.flight = Some((slot, worker.issued));
+        task.at = At::Flight(slot, worker.issued);
         worker.outbox.push(worker.issued);
         worker.left = worker.left.map(|left| left - 1);
         worker.flights.push(Flight {
             ticket: worker.issued,
             id,
             name: task.name,
-            exclusive: task.exclusive,
+            exclusive: task.terms.exclusive,
             started: false,
             cancelling: false,
             abandoned: false,
@@ -148,6 +147,9 @@ impl Reference {
         // What the credits are for, said once more in other words.
         assert!(worker.flights.len() <= (worker.credits as usize).max(1));
         assert!(worker.flights.len() == 1 || !worker.flights.iter().any(|flight| flight.exclusive));
+        if worker.left == Some(0) {
+            self.dissolve(slot);
+        }
     }
 
     /// The tickets and tasks that are to be written now.
@@ -177,7 +179,7 @@ impl Reference {
     }
 
     pub(super) fn quiet(&mut self, slot: usize, name: u16, quiet: bool) -> Result<(), Violation> {
-        if name >= self.names {
+        if usize::from(name) >= self.limits.len() {
             return Err(Violation::UnknownName(name));
         }
         let worker = &mut self.workers[slot];
@@ -256,6 +258,7 @@ impl Reference {
         innocent: bool,
         read: bool,
     ) -> (Vec<Loss>, usize, usize) {
+        self.dissolve(slot);
         let worker = std::mem::take(&mut self.workers[slot]);
         let mut losses = Vec::new();
         let (mut requeued, mut suspects) = (0, 0);
@@ -270,7 +273,7 @@ impl Reference {
             let task = self.task_mut(flight.id);
             let spends = maybe && !innocent;
             if flight.cancelling
-                || maybe && !task.idempotent
+                || maybe && !task.terms.idempotent
                 || spends && task.attempt >= max_attempts
             {
                 losses.push(Loss {

@@ -20,6 +20,10 @@ pub(in crate::sched::model) struct Flight {
 pub(in crate::sched::model) struct Worker {
     /// From its coming up to its loss.
     pub(in crate::sched::model) alive: bool,
+    /// Which worker in its seat, counted from 1 over all seats.
+    pub(in crate::sched::model) epoch: u64,
+    /// It is kept free for this task.
+    pub(in crate::sched::model) reserved: Option<u64>,
     /// It may be sent tasks.
     pub(in crate::sched::model) open: bool,
     /// It never will be again.
@@ -45,6 +49,11 @@ impl Worker {
             } else {
                 self.flights.len() < self.credits as usize
             }
+    }
+
+    /// Whether it is to be sent tasks any more, if perhaps not now.
+    pub(super) fn serves(&self) -> bool {
+        self.alive && !self.retired && self.left != Some(0)
     }
 
     pub(in crate::sched::model) fn started(&self, flight: &Flight, read: bool) -> Started {

@@ -1,0 +1,178 @@
+//! Which task goes next, and which workers it may go to: all that wait are looked at each time.
+
+use super::{At, Reference};
+use crate::sched::ledger::candidates;
+
+/// What the turn of a task leads to.
+enum Turn {
+    /// It goes to one of these.
+    Goes(Vec<usize>),
+    Kept,
+    Blocked,
+}
+
+impl Reference {
+    fn is_full(&self, name: u16) -> bool {
+        let running = self.workers.iter().flat_map(|worker| &worker.flights);
+        let running = running.filter(|flight| flight.name == name).count();
+        self.limits[usize::from(name)].is_some_and(|limit| running >= limit)
+    }
+
+    /// The first of all that do not wait for something of their own.
+    fn next(&self) -> Option<u64> {
+        let level = |id: u64| {
+            let task = self.task(id).unwrap();
+            let since = task.since.max(self.ages_from.unwrap_or(self.now));
+            (task.terms.priority as u64).saturating_sub((self.now - since) / 50)
+        };
+        let mut fronts = Vec::new();
+        for priority in 0..3 {
+            let mut class: Vec<_> = self.tasks.iter().collect();
+            class.retain(|task| task.terms.priority as u64 == priority);
+            let queued = |first| {
+                let here = class.iter().find(|task| task.at == At::Queue { first });
+                here.map(|task| task.id)
+            };
+            fronts.extend(queued(true).or(queued(false)));
+            for (index, worker) in self.workers.iter().enumerate() {
+                if worker.reserved.is_none() && worker.admits(false) {
+                    let first = class.iter().find(|task| task.at == At::Line(index));
+                    fronts.extend(first.map(|task| task.id));
+                }
+            }
+            for name in (0..)
+                .take(self.limits.len())
+                .filter(|name| !self.is_full(*name))
+            {
+                let mut held = class.iter().filter(|task| task.at == At::Held);
+                fronts.extend(held.find(|task| task.name == name).map(|task| task.id));
+            }
+        }
+        fronts.into_iter().min_by_key(|id| (level(*id), *id))
+    }
+
+    fn turn(&mut self, id: u64, awaited_only: bool) -> Turn {
+        let task = self.task(id).unwrap().clone();
+        let terms = task.terms;
+        if self.is_full(task.name) {
+            if task.at != At::Held {
+                self.leave(id);
+                self.task_mut(id).at = At::Held;
+            }
+            return Turn::Kept;
+        }
+        let Some(key) = terms.key else {
+            let mut free: Vec<usize> = (0..self.workers.len()).collect();
+            free.retain(|index| {
+                let worker = &self.workers[*index];
+                worker.admits(terms.exclusive) && (awaited_only || worker.reserved.is_none())
+            });
+            if self.custom {
+                free.drain(..free.len().saturating_sub(1));
+            } else {
+                let load = |index: &usize| self.workers[*index].flights.len();
+                let least = free.iter().map(load).min();
+                free.retain(|index| Some(load(index)) == least);
+            }
+            return if free.is_empty() {
+                Turn::Blocked
+            } else {
+                Turn::Goes(free)
+            };
+        };
+        let Some(home) = self.home(key) else {
+            return Turn::Blocked;
+        };
+        let worker = &self.workers[home];
+        let reserved = worker.reserved.is_some_and(|reserved| reserved != id);
+        if worker.admits(terms.exclusive) && (awaited_only || !reserved) {
+            return Turn::Goes(vec![home]);
+        }
+        if task.at != At::Line(home) {
+            self.leave(id);
+            self.task_mut(id).at = At::Line(home);
+        }
+        let worker = &mut self.workers[home];
+        if terms.exclusive && !awaited_only && worker.admits(false) && worker.reserved.is_none() {
+            worker.reserved = Some(id);
+        }
+        Turn::Kept
+    }
+
+    fn home(&mut self, key: crate::task::Key) -> Option<usize> {
+        let known = self.homes.iter().find(|(other, ..)| *other == key).copied();
+        if let Some((_, index, epoch)) = known
+            && self.workers[index].epoch == epoch
+            && self.workers[index].serves()
+        {
+            return Some(index);
+        }
+        let mut serving: Vec<usize> = (0..self.workers.len()).collect();
+        serving.retain(|index| self.workers[*index].open && self.workers[*index].serves());
+        if serving.is_empty() {
+            return None;
+        }
+        let load = |index: &usize| {
+            let lined = self.tasks.iter().filter(|task| task.at == At::Line(*index));
+            self.workers[*index].flights.len() + lined.count()
+        };
+        let [first, second] = candidates(key, serving.len()).map(|nth| serving[nth]);
+        let home = if load(&second) < load(&first) {
+            second
+        } else {
+            first
+        };
+        self.homes.retain(|(other, ..)| *other != key);
+        self.homes.push((key, home, self.workers[home].epoch));
+        Some(home)
+    }
+
+    /// Checks that the tasks whose turn it was went to these workers rightly, and that none of the others could go on.
+    /// Returns how many were kept for something of their own.
+    pub(in crate::sched::model) fn assigned(&mut self, awaited_only: bool, to: &[usize]) -> usize {
+        let mut to = to.iter().copied();
+        let mut kept = 0;
+        if awaited_only {
+            let mut awaited = std::mem::take(&mut self.awaited);
+            awaited.retain(|id| self.task(*id).is_some_and(super::Task::waits));
+            awaited.sort_by_key(|id| (self.task(*id).unwrap().terms.priority, *id));
+            self.awaited = awaited.clone();
+            for id in awaited {
+                match self.turn(id, true) {
+                    Turn::Goes(free) => self.goes(id, &free, to.next()),
+                    Turn::Kept => kept += 1,
+                    Turn::Blocked => break,
+                }
+            }
+        } else {
+            for index in 0..self.workers.len() {
+                let worker = &self.workers[index];
+                if let Some(id) = worker.reserved
+                    && worker.admits(true)
+                    && let Turn::Goes(free) = self.turn(id, false)
+                {
+                    self.goes(id, &free, to.next());
+                }
+            }
+            while let Some(id) = self.next() {
+                match self.turn(id, false) {
+                    Turn::Goes(free) => self.goes(id, &free, to.next()),
+                    Turn::Kept => kept += 1,
+                    Turn::Blocked => break,
+                }
+            }
+            self.awaited.clear();
+        }
+        assert_eq!(to.next(), None, "somebody was sent a task that was not due");
+        kept
+    }
+
+    fn goes(&mut self, id: u64, free: &[usize], to: Option<usize>) {
+        let to = to.unwrap_or_else(|| panic!("task {id} waits and could go to {free:?}"));
+        assert!(
+            free.contains(&to),
+            "task {id} went to {to}, not to one of {free:?}"
+        );
+        self.send(id, to);
+    }
+}
