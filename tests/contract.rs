@@ -509,6 +509,14 @@ impl Handler<PoolEvent> for Watcher {
             }
             PoolEvent::Escalated => {}
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
+            PoolEvent::SlowPoll {
+                task,
+                slot,
+                took,
+                waiting,
+            } => {
+                let _: (&'static str, Slot, Duration, usize) = (task, slot, took, waiting);
+            }
             PoolEvent::RoutingReplaced { reason } => is::<String>(reason),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
             PoolEvent::Paused | PoolEvent::Resumed => {}

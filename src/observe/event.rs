@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use crate::{error::CrashReport, task::WorkerInfo};
+use crate::{
+    error::CrashReport,
+    task::{Slot, WorkerInfo},
+};
 
 /// Why a pool stopped taking tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,21 @@ pub enum PoolEvent {
     /// The restart budget is spent, no worker is ready, and the pool was to escalate: it settles all it has, and ends or
     /// begins anew. It is not paused any more then, which no `Resumed` says.
     Escalated,
+    /// A task has held its worker's event loop for 100 ms or longer in one poll: it computes or blocks there, and the other
+    /// tasks of that worker waited for it. Said once for each name, in pools whose `concurrency` is more than 1.
+    ///
+    /// What helps: [`TaskContext::block`](crate::TaskContext::block) for the part that computes or blocks,
+    /// [`Task::EXCLUSIVE`](crate::Task::EXCLUSIVE), or a pool with a `concurrency` of 1 for such tasks.
+    SlowPoll {
+        /// The name of the task.
+        task: &'static str,
+        /// Where it ran.
+        slot: Slot,
+        /// How long that poll took.
+        took: Duration,
+        /// How many other tasks its worker had meanwhile.
+        waiting: usize,
+    },
     /// The pool's [`Routing`](crate::Routing) has panicked, used a pool, or named a slot that it was not offered; the pool
     /// goes on with [`LeastLoaded`](crate::LeastLoaded).
     RoutingReplaced {
@@ -181,6 +199,19 @@ impl PoolEvent {
                 tracing::warn!(retry_after = ?retry_after, "circuit opened");
             }
             Self::Escalated => tracing::error!("pool escalates: the restart budget is spent"),
+            Self::SlowPoll {
+                task,
+                slot,
+                took,
+                waiting,
+            } => tracing::warn!(
+                task,
+                slot = slot.index(),
+                took = ?took,
+                waiting,
+                "a task held its worker's event loop; run that part in `cx.block(..)`, make it `EXCLUSIVE`, or give it a pool \
+                 with `concurrency(1)`"
+            ),
             Self::RoutingReplaced { reason } => {
                 tracing::error!(reason, "routing replaced by the least loaded worker");
             }

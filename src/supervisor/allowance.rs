@@ -4,7 +4,7 @@
 //! ledger knows.
 //! Invariant: a worker that floods its host is found out after a bounded number of frames.
 
-use crate::wire::ControlToWorker;
+use crate::wire::{ControlToWorker, SLOW_POLLS};
 
 /// Frames about signals over the life of a worker: they come at the pace of a person or a service manager.
 const SIGNALS: u64 = 10_000;
@@ -13,6 +13,7 @@ const SIGNALS: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Allowance {
     quiet: u64,
+    slow: u64,
     pongs: u64,
     revoked: u64,
     signals: u64,
@@ -22,6 +23,7 @@ impl Allowance {
     pub(super) fn new(names: u16) -> Self {
         Self {
             quiet: 64 + 2 * u64::from(names),
+            slow: u64::from(SLOW_POLLS) * u64::from(names),
             pongs: 0,
             revoked: 0,
             signals: SIGNALS,
@@ -45,6 +47,10 @@ impl Allowance {
 
     pub(super) fn quiet(&mut self) -> Result<(), String> {
         spend(&mut self.quiet, "names turned quiet and loud")
+    }
+
+    pub(super) fn slow_poll(&mut self) -> Result<(), String> {
+        spend(&mut self.slow, "slow polls")
     }
 
     pub(super) fn pong(&mut self) -> Result<(), String> {

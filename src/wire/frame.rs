@@ -31,6 +31,9 @@ pub(crate) enum HostFrame {
     Credit { tasks: u32 },
 }
 
+/// How many slow polls of one name a worker reports. The host may have a reason to ignore one.
+pub(crate) const SLOW_POLLS: u8 = 4;
+
 /// Data connection, worker to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WorkerFrame {
@@ -59,6 +62,8 @@ pub(crate) enum WorkerFrame {
     Item { ticket: u64 },
     /// How far a task is (not used yet).
     Progress { ticket: u64, done: u64, total: u64 },
+    /// A task of this name has held the event loop for so long in one poll, which was its last or not.
+    SlowPoll { name: u16, micros: u64, ended: bool },
 }
 
 /// How a task ended, and what the tail of its result is.

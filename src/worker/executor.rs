@@ -29,7 +29,7 @@ use tokio::task::AbortHandle;
 use crate::{
     error::capture,
     task::{Board, IdMap, Scope, TaskId, WorkerInfo},
-    wire::{Outcome, Payload, WorkerFrame},
+    wire::{Outcome, Payload, SLOW_POLLS, WorkerFrame},
     worker::{
         Program,
         mourning::{Mourned, Mourning},
@@ -40,6 +40,9 @@ use crate::{
 
 /// Starts of names whose polls take longer are announced before the first poll.
 const LOUD: Duration = Duration::from_micros(200);
+
+/// A poll that takes as long is told to the host: the worker's other tasks waited for it.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// A task as it came off the wire.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ struct Measure {
     poll: Option<Duration>,
     /// The host has been told that starts are not announced, in the bytes before this position.
     quiet: Option<u64>,
+    /// How many slow polls the host has been told of.
+    slow: u8,
 }
 
 struct Running {
@@ -125,6 +130,7 @@ impl Executor {
             *measure = Measure {
                 poll: Some(Duration::ZERO),
                 quiet: Some(0),
+                slow: 0,
             };
         }
     }
@@ -303,6 +309,15 @@ impl Executor {
             if quiet != measure.quiet.is_some() && (ended || !quiet) {
                 self.out.frame(&WorkerFrame::Quiet { name, quiet });
                 measure.quiet = quiet.then(|| self.out.mark());
+            }
+            if took >= SLOW && measure.slow < SLOW_POLLS {
+                measure.slow += 1;
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                self.out.frame(&WorkerFrame::SlowPoll {
+                    name,
+                    micros,
+                    ended,
+                });
             }
         }
         self.now.set(now);

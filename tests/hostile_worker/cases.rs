@@ -259,6 +259,28 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("task name 5", 0),
         ),
         case(
+            "slow_poll_of_an_unknown_name",
+            Serving(|it| {
+                it.say(&WorkerFrame::SlowPoll {
+                    name: 5,
+                    micros: 1,
+                    ended: false,
+                });
+            }),
+            Ends("task name 5", 0),
+        ),
+        case(
+            "flood_of_slow_polls",
+            Serving(|it| {
+                it.flood(&WorkerFrame::SlowPoll {
+                    name: 0,
+                    micros: u64::MAX,
+                    ended: true,
+                });
+            }),
+            Ends("a flood of slow polls", 0),
+        ),
+        case(
             "frame_of_4_gib",
             Serving(|it| it.raw(&[TOO_LONG.as_slice(), &[0; 4096]].concat())),
             Ends("a frame of 4294967295 bytes", 0),

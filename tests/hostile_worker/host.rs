@@ -247,6 +247,8 @@ impl Scene {
                     event,
                     PoolEvent::WorkerStarting { .. }
                         | PoolEvent::WorkerReady { .. }
+                        // Said once for each name, whatever is claimed.
+                        | PoolEvent::SlowPoll { .. }
                         | PoolEvent::WorkerRestarted { .. }
                 ),
                 "this should not have happened: {event:?}"

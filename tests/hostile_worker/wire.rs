@@ -94,6 +94,11 @@ pub(crate) enum WorkerFrame {
         done: u64,
         total: u64,
     },
+    SlowPoll {
+        name: u16,
+        micros: u64,
+        ended: bool,
+    },
 }
 
 #[derive(Serialize, Clone)]

@@ -290,6 +290,7 @@ impl<P, R> Ledger<P, R> {
         task.at = At::Flight(seat, ticket);
         if let Some(name) = self.names.get_mut(usize::from(task.name)) {
             name.running += 1;
+            name.exclusive = task.terms.exclusive;
         }
         if !place.line.is_empty() && !place.serves() {
             self.dissolve(seat);

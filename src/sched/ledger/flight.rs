@@ -37,6 +37,17 @@ impl<P, R> Ledger<P, R> {
         Ok(())
     }
 
+    /// A task of this name has held its worker's event loop; `ended` says that it is not there any more. Returns how many
+    /// others waited, if that is to be told: once for each name, and not of those that run alone.
+    pub(crate) fn slow_poll(&mut self, seat: Seat, name: u16, ended: bool) -> Option<usize> {
+        let others = self.in_flight(seat).saturating_sub(usize::from(!ended));
+        let name = self.names.get_mut(usize::from(name))?;
+        if name.exclusive || std::mem::replace(&mut name.slow, true) {
+            return None;
+        }
+        Some(others)
+    }
+
     /// Whether a result for this ticket is due, before any of its bytes is stored.
     pub(crate) fn expects(&self, seat: Seat, ticket: Ticket) -> Result<(), Violation> {
         let place = self.place(seat).ok_or(Violation::UnsentTicket(ticket))?;

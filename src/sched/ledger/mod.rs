@@ -74,6 +74,10 @@ struct Name {
     running: u32,
     /// Those that wait for one of them to end.
     held: Line,
+    /// The last that was sent is to run alone.
+    exclusive: bool,
+    /// Somebody has been told that it holds its event loop.
+    slow: bool,
 }
 
 impl Name {
@@ -124,6 +128,8 @@ impl<P, R> Ledger<P, R> {
             limit,
             running: 0,
             held: Line::default(),
+            exclusive: false,
+            slow: false,
         });
         Self {
             next_id: 1,

@@ -31,7 +31,7 @@ pub(crate) use lanes::{Attached, Outgoing};
 pub(crate) use settle::Event;
 
 use crate::{
-    observe::Counts,
+    observe::{Counts, PoolEvent},
     sched::{Ledger, Replaced, Routing, Ticket, routes},
     supervisor::{
         Config,
@@ -87,6 +87,8 @@ struct After {
     deliveries: Vec<(Option<TaskId>, Reply, Settled)>,
     /// Maps that have room again.
     wake: Vec<Waker>,
+    /// What is to be told to everybody.
+    events: Vec<PoolEvent>,
     /// A routing that has been given up.
     replaced: Option<Replaced>,
 }

@@ -4,11 +4,11 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     error::{Crash, CrashReport, Rejected, Started, capture},
-    observe::{Counts, log},
+    observe::{Counts, PoolEvent, log},
     sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
@@ -23,6 +23,12 @@ use crate::{
 pub(crate) enum Event {
     Started(Ticket),
     Quiet(u16, bool),
+    SlowPoll {
+        name: u16,
+        took: Duration,
+        /// It was the task's last.
+        ended: bool,
+    },
     Finished(Ticket, Settled),
     /// A worker that ends for an operator, or for a task, has dropped another.
     Dropped {
@@ -98,6 +104,19 @@ impl PoolCore {
                     Event::Started(ticket) => state.ledger.started(seat, ticket).map(|_| None),
                     Event::Quiet(name, quiet) => {
                         state.ledger.quiet(seat, name, quiet).map(|()| None)
+                    }
+                    Event::SlowPoll { name, took, ended } => {
+                        if self.config.concurrency > 1
+                            && let Some(waiting) = state.ledger.slow_poll(seat, name, ended)
+                        {
+                            after.events.push(PoolEvent::SlowPoll {
+                                task: self.config.table.name(name),
+                                slot,
+                                took,
+                                waiting,
+                            });
+                        }
+                        Ok(None)
                     }
                     Event::Revoked(ticket) => {
                         revoked = true;
@@ -201,6 +220,9 @@ impl PoolCore {
         }
         for waker in after.wake {
             let _ = capture::contained(|| waker.wake());
+        }
+        for event in after.events {
+            self.control.emit(event);
         }
         if let Some(replaced) = after.replaced {
             self.say_replaced(replaced);

@@ -7,7 +7,7 @@
 use std::{
     io::IoSlice,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -151,12 +151,21 @@ impl Running<'_> {
                 }
                 WorkerFrame::Quiet { name, quiet } => {
                     self.allowance.quiet()?;
-                    // It may have more names, but it was sent no task of those.
-                    let mut known = self.session.indexes.iter().zip(0..);
-                    let (_, own) = known
-                        .find(|(index, _)| **index == name)
-                        .ok_or_else(|| violation(Violation::UnknownName(name)))?;
+                    let own = self.known(name)?;
                     self.events.push(Event::Quiet(own, quiet));
+                    continue;
+                }
+                WorkerFrame::SlowPoll {
+                    name,
+                    micros,
+                    ended,
+                } => {
+                    self.allowance.slow_poll()?;
+                    self.events.push(Event::SlowPoll {
+                        name: self.known(name)?,
+                        took: Duration::from_micros(micros),
+                        ended,
+                    });
                     continue;
                 }
                 WorkerFrame::Result {
@@ -202,6 +211,14 @@ impl Running<'_> {
                 });
             }
         }
+    }
+
+    /// The host's number of a name that the worker has another for. It may have more names, but was sent no task of those.
+    fn known(&self, name: u16) -> Result<u16, String> {
+        let mut known = self.session.indexes.iter().zip(0..);
+        let own = known.find(|(index, _)| **index == name);
+        own.map(|(_, own)| own)
+            .ok_or_else(|| violation(Violation::UnknownName(name)))
     }
 
     /// Hands events to the core, in one lock.

@@ -94,7 +94,7 @@ fn worker_frames() {
         "u8",
         "why",
     );
-    let values: [(WorkerFrame, &[u8]); 10] = [
+    let values: [(WorkerFrame, &[u8]); 11] = [
         (
             WorkerFrame::Offer(Offer {
                 protocol: 1,
@@ -139,6 +139,14 @@ fn worker_frames() {
             },
             &[8, 172, 2, 1, 2],
         ),
+        (
+            WorkerFrame::SlowPoll {
+                name: 3,
+                micros: 300,
+                ended: true,
+            },
+            &[9, 3, 172, 2, 1],
+        ),
     ];
     let number = |frame: &WorkerFrame| match frame {
         WorkerFrame::Offer(_) => 0,
@@ -150,8 +158,9 @@ fn worker_frames() {
         WorkerFrame::Quiet { .. } => 6,
         WorkerFrame::Item { .. } => 7,
         WorkerFrame::Progress { .. } => 8,
+        WorkerFrame::SlowPoll { .. } => 9,
     };
-    complete(&values, number, 9);
+    complete(&values, number, 10);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }
