@@ -40,10 +40,11 @@
 //! | state and hooks of a worker | [`WorkerSpec`] |
 //! | every setting with its default | [`PoolBuilder`], [`PoolConfig`], [`Restart`], [`Stdio`], [`Launcher`] |
 //! | one task | [`Pool::submit`], [`Submit`] for options, [`TaskHandle`] |
+//! | which is next, and where it goes | [`Priority`], [`Submit::key`], [`TaskOptions`], [`Routing`] |
 //! | many | [`Pool::map`], [`Pool::map_stream`], [`Map`] |
 //! | one task in a process of its own | [`Process`] |
 //! | the actix way | [`Pool::addr`] with [`Submit`], [`Cancel`], [`GetStatus`], [`Drain`], [`Stop`], [`Subscribe`] |
-//! | an operator's hand | [`Pool::pause`], [`Pool::resume`], [`Pool::kill`] |
+//! | an operator's hand | [`Pool::pause`], [`Pool::resume`], [`Pool::resize`], [`Pool::recycle`], [`Pool::kill`] |
 //! | the end | [`Pool::drain`], [`Pool::stop`], or dropping every handle |
 //! | what happens meanwhile | [`Pool::status`], [`PoolEvent`], and each event as a `tracing` line |
 //! | large buffers, types that need JSON | [`Blob`], [`Json`] |

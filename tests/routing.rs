@@ -120,6 +120,26 @@ fn tasks_wait_for_the_worker_of_their_key_and_others_pass_them() {
     });
 }
 
+#[test]
+fn tasks_that_wait_for_a_worker_go_elsewhere_when_it_retires() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(1).concurrency(1).start().await.unwrap();
+        let act = |name: &str| Submit::new(Act::new(dir.path(), name, End::Ok).gated()).key(7);
+        let first = pool.submit(act("first"));
+        seen(dir.path(), "first", "started").await;
+        let second = pool.submit(act("second"));
+        put(dir.path(), "second", "go");
+        pool.recycle();
+        // The one that retires is not done yet, and nothing else happens in this pool.
+        second.await.unwrap();
+        put(dir.path(), "first", "go");
+        first.await.unwrap();
+        pool.stop().await;
+        assert_clean(&pool);
+    });
+}
+
 /// Else a key whose worker is never empty would keep its exclusive task waiting for ever.
 #[test]
 fn a_worker_is_kept_free_for_an_exclusive_task_of_its_key() {

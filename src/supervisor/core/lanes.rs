@@ -142,9 +142,16 @@ impl PoolCore {
         self.lock().ledger.close(seat);
     }
 
-    /// A worker is not to be sent any more tasks.
+    /// A worker is not to be sent any more tasks. Those that waited for it go elsewhere.
     pub(crate) fn retire_seat(&self, seat: Seat) {
-        self.lock().ledger.retire(seat);
+        let mut after = After::default();
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            state.ledger.retire(seat);
+            self.freed(state, &mut after);
+        }
+        self.finish(after);
     }
 
     /// Whether a worker has been sent all the tasks that it may start.
