@@ -13,8 +13,8 @@ use std::{
 
 use actix_multiprocess::{
     NoError, Pool, PoolBuilder, PoolEvent, Priority, RoundRobin, Routing, Slot, Submit, Task,
-    TaskContext, TaskId, TaskMeta, WorkerInfo, WorkerLoad, WorkerSpec, testing::assert_clean,
-    worker_entry,
+    TaskContext, TaskHandle, TaskId, TaskMeta, WorkerInfo, WorkerLoad, WorkerSpec,
+    testing::assert_clean, worker_entry,
 };
 use common::{Act, End, event, events, has, put, seen, signal, status_is};
 use nix::sys::signal::Signal;
@@ -241,6 +241,8 @@ enum Bad {
     PanicsWhenSettled,
     PanicsWhenDropped,
     NamesAnother,
+    /// Has a handle of the pool when it panics.
+    PanicsWithHandle(Arc<Mutex<Option<TaskHandle<Where>>>>),
     /// The pool that it is the routing of.
     Uses(Arc<Mutex<Option<Pool>>>),
 }
@@ -264,6 +266,11 @@ impl Routing for Misbehaves {
                 if let Some(pool) = pool {
                     drop(pool.submit(Where));
                 }
+                Some(workers[0].slot)
+            }
+            Bad::PanicsWithHandle(handle) => {
+                let handle = handle.lock().unwrap().take();
+                assert!(handle.is_none(), "as told");
                 Some(workers[0].slot)
             }
             Bad::PanicsWhenSettled => Some(workers[0].slot),
@@ -290,6 +297,10 @@ async fn replaced(bad: Bad, reason: &str) {
         Bad::Uses(own) => Some(Arc::clone(own)),
         _ => None,
     };
+    let kept = match &bad {
+        Bad::PanicsWithHandle(kept) => Some(Arc::clone(kept)),
+        _ => None,
+    };
     let calls = Arc::new(AtomicU32::new(0));
     let routing = Misbehaves(bad, Arc::clone(&calls));
     let pool = builder(2).routing(routing).start().await.unwrap();
@@ -297,6 +308,10 @@ async fn replaced(bad: Bad, reason: &str) {
         *own.lock().unwrap() = Some(pool.clone());
     }
     let mut events = events(&pool).await;
+    if let Some(kept) = kept {
+        let handle = pool.submit(Where);
+        *kept.lock().unwrap() = Some(handle);
+    }
     let many: Vec<_> = (0..100).map(|_| pool.submit(Where)).collect();
     for task in many {
         task.await.unwrap();
@@ -325,6 +340,8 @@ async fn replaced(bad: Bad, reason: &str) {
 fn a_routing_that_does_what_it_must_not_is_replaced_and_the_pool_lives() {
     common::run(async {
         replaced(Bad::Panics, "it panicked: as told").await;
+        let kept = Arc::new(Mutex::new(None));
+        replaced(Bad::PanicsWithHandle(kept), "it panicked: as told").await;
         replaced(Bad::PanicsWhenSettled, "it panicked: as told").await;
         replaced(
             Bad::NamesAnother,

@@ -30,8 +30,9 @@ pub struct TaskOptions {
 impl TaskOptions {
     /// Sets how many tasks of this name may be with workers at once, in the whole pool. Default: no limit. At least 1.
     ///
-    /// The others wait, in their order, and others may pass them. One whose caller has gone counts until its worker has
-    /// ended it.
+    /// The others wait, in their order, and tasks of other names may pass them; they count in `queue_limit` like all that
+    /// wait. One that waits for the worker of its [`key`](crate::Submit::key) has its place already; one whose caller has
+    /// gone has it until its worker has ended it.
     #[must_use]
     pub const fn max_running(mut self, tasks: u32) -> Self {
         self.max_running = Some(tasks);

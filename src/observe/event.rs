@@ -87,7 +87,7 @@ pub enum PoolEvent {
     /// begins anew. It is not paused any more then, which no `Resumed` says.
     Escalated,
     /// A task has held its worker's event loop for 100 ms or longer in one poll: it computes or blocks there, and the other
-    /// tasks of that worker waited for it. Said once for each name, in pools whose `concurrency` is more than 1.
+    /// tasks of that worker, if it had any, waited for it. Said once for each name, in pools whose `concurrency` is more than 1.
     ///
     /// What helps: [`TaskContext::block`](crate::TaskContext::block) for the part that computes or blocks,
     /// [`Task::EXCLUSIVE`](crate::Task::EXCLUSIVE), or a pool with a `concurrency` of 1 for such tasks.

@@ -66,11 +66,15 @@ impl<T: Task> Submit<T> {
     /// Has the task run in the same worker as others with an equal key, one that was given the key before: for caches,
     /// sessions and whatever else a worker keeps. Default: none.
     ///
-    /// A new key goes to the less loaded of two workers that its hash names, and stays there until that worker is replaced,
-    /// retires or ends; then it goes to another. Its tasks wait for that worker, in their order, while others may pass
-    /// them on their way to other workers. How many of them run at once is the worker's `concurrency`. A pool remembers
-    /// some 260,000 keys; of more, those that were not used for longest count as new. Not kept over a restart of the
-    /// host. The pool's [`Routing`](crate::Routing) is not asked.
+    /// A new key goes to the less loaded of two workers that its hash names among those that are ready, and stays there until
+    /// that worker retires or ends; then it goes to another. So a burst of new keys is better sent to a pool whose
+    /// workers are all ready ([`wait_all`](crate::PoolBuilder::wait_all)). Its tasks wait for that worker, those of one
+    /// name in their order, while others may pass them on their way to other workers. A pool remembers some 260,000 keys;
+    /// of more, those that were not used for longest count as new. Not kept over a restart of the host. The pool's
+    /// [`Routing`](crate::Routing) is not asked.
+    ///
+    /// It is no lock: as many tasks of a key run at once as the worker's `concurrency` allows, and while a worker that
+    /// retires still has some, others run where the key has gone.
     pub fn key(mut self, key: impl Hash) -> Self {
         self.terms.key = Some(Key::of(key));
         self

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// others: a flood of a higher class delays it, and no more. Tasks that run are not interrupted.
 ///
 /// Each class may always have a quarter of `queue_limit` waiting, and of `queue_bytes` unsettled, whatever the others have;
-/// what one does not use the others may. So at worst half as much again as the limit is there.
+/// what one does not use the others may. So at worst half as much again as the limit is there, and one more of each class.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -3,13 +3,14 @@
 //! Belongs here: the choice of worker, and what is handed out for writing. Does not belong here: the choice of task; what
 //! workers say of it.
 
-use std::{ops::Bound, time::Instant};
+use std::time::Instant;
 
 use crate::{
     sched::{
         ledger::{
-            At, Dispatch, Ledger, Seat,
+            At, Dispatch, Ledger, Name, Seat,
             keys::{Home, candidates},
+            line::Line,
             place::{Flight, Place},
         },
         router::Picked,
@@ -38,21 +39,37 @@ fn seat(index: usize) -> Seat {
 impl<P, R> Ledger<P, R> {
     /// Marks a waiting task as awaited right now. Does nothing for any other.
     pub(crate) fn expedite(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(id.get())
-            && !matches!(task.at, At::Flight(..))
-        {
-            self.awaited.insert((task.terms.priority, id));
+        let Some(task) = self.tasks.get(id.get()) else {
+            return;
+        };
+        let priority = task.terms.priority;
+        match task.at {
+            At::Flight(..) => {}
+            At::Queue => self.awaited.insert(priority, id),
+            At::Line(seat) => {
+                if let Some(place) = self.places.get_mut(seat.index()) {
+                    place.line.expedite(priority, id);
+                }
+            }
+            At::Held => {
+                if let Some(name) = self.names.get_mut(usize::from(task.name)) {
+                    name.held.expedite(priority, id);
+                }
+            }
         }
     }
 
-    /// Marks every waiting task whose reply says so as awaited.
+    /// Marks every waiting task whose reply says so as awaited, and no other.
     pub(crate) fn expedite_where(&mut self, mut awaited: impl FnMut(&R) -> bool) {
         self.awaited.clear();
+        let lines = self.places.iter_mut().map(|place| &mut place.line);
+        let held = self.names.iter_mut().map(|name| &mut name.held);
+        lines.chain(held).for_each(Line::forget_awaited);
         for id in self.all_waiting() {
             if let Some(task) = self.tasks.get(id.get())
                 && awaited(&task.reply)
             {
-                self.awaited.insert((task.terms.priority, id));
+                self.expedite(id);
             }
         }
     }
@@ -66,53 +83,31 @@ impl<P, R> Ledger<P, R> {
         now: impl Fn() -> Instant,
         mut touched: impl FnMut(Seat),
     ) {
-        if awaited_only {
-            return self.assign_awaited(&mut touched);
-        }
         if self.lined > 0 {
-            self.fill_reserved(&mut touched);
+            self.fill_reserved(awaited_only, &mut touched);
         }
         // Nobody overtakes the next one, so an exclusive task gets its empty worker in the end.
-        while let Some(id) = self.next(&now) {
-            match self.advance(id, false) {
+        while let Some(id) = self.next(awaited_only, &now) {
+            match self.advance(id, awaited_only) {
                 Step::Sent(seat) => touched(seat),
                 Step::Kept => {}
                 Step::Blocked => break,
             }
         }
-        self.awaited.clear();
-    }
-
-    /// Workers that are empty and were kept free for one task get it.
-    fn fill_reserved(&mut self, touched: &mut impl FnMut(Seat)) {
-        for index in 0..self.places.len() {
-            let place = self.places.get(index);
-            let ready = place.filter(|place| place.admits(true));
-            if let Some(id) = ready.and_then(|place| place.reserved)
-                && let Step::Sent(seat) = self.advance(id, false)
-            {
-                touched(seat);
-            }
+        if !awaited_only {
+            self.awaited.clear();
         }
     }
 
-    fn assign_awaited(&mut self, touched: &mut impl FnMut(Seat)) {
-        let mut from = Bound::Unbounded;
-        while let Some(&next) = self.awaited.range((from, Bound::Unbounded)).next() {
-            from = Bound::Excluded(next);
-            let (_, id) = next;
-            let task = self.tasks.get(id.get());
-            if task.is_none_or(|task| matches!(task.at, At::Flight(..))) {
-                self.awaited.remove(&next);
-                continue;
-            }
-            match self.advance(id, true) {
-                Step::Sent(seat) => {
-                    self.awaited.remove(&next);
-                    touched(seat);
-                }
-                Step::Kept => {}
-                Step::Blocked => break,
+    /// Workers that are empty and were kept free for one task get it.
+    fn fill_reserved(&mut self, awaited_only: bool, touched: &mut impl FnMut(Seat)) {
+        for index in 0..self.places.len() {
+            let place = self.places.get(index);
+            let ready = place.filter(|place| place.admits(true) && place.is_reserved(awaited_only));
+            if let Some((_, id)) = ready.and_then(|place| place.reserved)
+                && let Step::Sent(seat) = self.advance(id, awaited_only)
+            {
+                touched(seat);
             }
         }
     }
@@ -125,7 +120,8 @@ impl<P, R> Ledger<P, R> {
         };
         let (name, terms, at) = (task.name, task.terms, task.at);
         let known = self.names.get(usize::from(name));
-        if known.is_some_and(super::Name::is_full) {
+        // Who waits for a worker has its place already.
+        if !matches!(at, At::Line(_)) && known.is_some_and(Name::is_full) {
             if at != At::Held {
                 self.hold(id, name);
             }
@@ -139,14 +135,14 @@ impl<P, R> Ledger<P, R> {
                 };
                 if !self.is_free(index, id, terms.exclusive, awaited_only) {
                     if at != At::Line(seat(index)) {
-                        self.line_up(id, seat(index));
+                        self.line_up(id, name, seat(index));
                     }
                     if let Some(place) = self.places.get_mut(index)
                         && terms.exclusive
-                        && !awaited_only
                         && place.admits(false)
+                        && !place.is_reserved(awaited_only)
                     {
-                        place.reserved.get_or_insert(id);
+                        place.reserved = Some((terms.priority, id));
                     }
                     return Step::Kept;
                 }
@@ -162,8 +158,8 @@ impl<P, R> Ledger<P, R> {
     /// Whether the worker of a key may be sent this task now.
     fn is_free(&self, index: usize, id: TaskId, exclusive: bool, awaited_only: bool) -> bool {
         self.places.get(index).is_some_and(|place| {
-            let reserved = place.reserved.is_some_and(|reserved| reserved != id);
-            place.admits(exclusive) && (awaited_only || !reserved)
+            let own = place.reserved.is_some_and(|(_, reserved)| reserved == id);
+            place.admits(exclusive) && (own || !place.is_reserved(awaited_only))
         })
     }
 
@@ -196,8 +192,7 @@ impl<P, R> Ledger<P, R> {
 
     /// A worker that may be sent such a task.
     fn pick(&mut self, id: TaskId, exclusive: bool, awaited_only: bool) -> Option<Choice> {
-        let admits =
-            |place: &Place| place.admits(exclusive) && (awaited_only || place.reserved.is_none());
+        let admits = |place: &Place| place.admits(exclusive) && !place.is_reserved(awaited_only);
         if self.router.is_custom() {
             match self.ask(id, admits) {
                 Asked::Chosen(choice) => return Some(choice),

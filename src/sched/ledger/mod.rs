@@ -16,7 +16,7 @@ mod settle;
 mod table;
 mod waiting;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 #[cfg(test)]
 pub(crate) use keys::candidates;
@@ -28,13 +28,18 @@ pub(crate) use messages::{
 use crate::{
     sched::{
         ledger::{
-            by_class::ByClass, keys::Keys, line::Line, place::Place, table::Table, waiting::Ageing,
+            by_class::ByClass,
+            keys::Keys,
+            line::{Line, Order},
+            place::Place,
+            table::Table,
+            waiting::Ageing,
         },
         queue::Queue,
         router::{Replaced, Router},
         routing::{Routing, WorkerLoad},
     },
-    task::{Priority, Slot, TaskId, Terms},
+    task::{Slot, Terms},
 };
 
 pub(crate) use place::Seat;
@@ -71,6 +76,8 @@ struct Name {
     name: &'static str,
     /// How many tasks of this name may be with workers at once.
     limit: Option<u32>,
+    /// How many are, or wait for one worker, which they have their place for already: with a place to get in each of two
+    /// lines, one would be lost while the other is waited for.
     running: u32,
     /// Those that wait for one of them to end.
     held: Line,
@@ -98,8 +105,8 @@ pub(crate) struct Ledger<P, R> {
     /// How many of them are held back.
     held: usize,
     ageing: Ageing,
-    /// Waiting tasks that somebody awaits right now, for the time when results are over their limit.
-    awaited: BTreeSet<(Priority, TaskId)>,
+    /// Tasks in queues that somebody awaits right now, for the time when results are over their limit. Lines know their own.
+    awaited: Order,
     places: Vec<Place>,
     /// How many workers there were.
     epochs: u64,
@@ -139,7 +146,7 @@ impl<P, R> Ledger<P, R> {
             lined: 0,
             held: 0,
             ageing: Ageing::new(now),
-            awaited: BTreeSet::new(),
+            awaited: Order::default(),
             places: Vec::new(),
             epochs: 0,
             keys: Keys::default(),

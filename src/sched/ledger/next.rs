@@ -6,17 +6,21 @@
 use std::time::Instant;
 
 use crate::{
-    sched::ledger::Ledger,
+    sched::ledger::{Ledger, place::Place},
     task::{Priority, TaskId},
 };
 
 impl<P, R> Ledger<P, R> {
-    /// The first of all tasks that do not wait for something of their own.
-    pub(super) fn next(&mut self, now: &impl Fn() -> Instant) -> Option<TaskId> {
+    /// The first of all tasks, or of those that are awaited, that do not wait for something of their own.
+    pub(super) fn next(
+        &mut self,
+        awaited_only: bool,
+        now: &impl Fn() -> Instant,
+    ) -> Option<TaskId> {
         let waiting = |priority: &Priority| *self.waiting.of(*priority) > 0;
         let mut classes = Priority::ALL.into_iter().filter(waiting);
         let (first, mixed) = (classes.next()?, classes.next().is_some());
-        if !mixed && self.lined == 0 && self.held == 0 {
+        if !mixed && self.lined == 0 && self.held == 0 && !awaited_only {
             return self.queues.of_mut(first).front();
         }
         let now = if mixed { self.ageing.time(now()) } else { 0 };
@@ -31,23 +35,30 @@ impl<P, R> Ledger<P, R> {
                 best = Some((level, id));
             }
         };
-        for priority in Priority::ALL {
-            if let Some(id) = self.queues.of_mut(priority).front() {
+        if awaited_only {
+            for (priority, id) in self.awaited.fronts() {
                 consider(priority, id);
+            }
+        } else {
+            for priority in Priority::ALL {
+                if let Some(id) = self.queues.of_mut(priority).front() {
+                    consider(priority, id);
+                }
             }
         }
         if self.lined > 0 {
             // Those that one waits for which is kept free for one of them go when it is free.
             let places = self.places.iter();
-            for place in places.filter(|place| place.admits(false) && place.reserved.is_none()) {
-                for (priority, id) in place.line.fronts() {
+            let free = |place: &&Place| place.admits(false) && !place.is_reserved(awaited_only);
+            for place in places.filter(free) {
+                for (priority, id) in place.line.fronts(awaited_only) {
                     consider(priority, id);
                 }
             }
         }
         if self.held > 0 {
             for name in self.names.iter().filter(|name| !name.is_full()) {
-                for (priority, id) in name.held.fronts() {
+                for (priority, id) in name.held.fronts(awaited_only) {
                     consider(priority, id);
                 }
             }

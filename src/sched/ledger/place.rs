@@ -13,7 +13,7 @@ use crate::{
         ledger::{Ticket, line::Line},
         routing::TaskMeta,
     },
-    task::{IdMap, Slot, TaskId},
+    task::{IdMap, Priority, Slot, TaskId},
 };
 
 /// Names one worker's part of the table, from its being ready to its end. A slot can have two workers for a while, one that
@@ -69,7 +69,7 @@ pub(super) struct Place {
     /// Tasks that wait for this worker, because their key is at home here.
     pub(super) line: Line,
     /// One of them that is exclusive, for which the worker is kept free from now on.
-    pub(super) reserved: Option<TaskId>,
+    pub(super) reserved: Option<(Priority, TaskId)>,
     /// Some worker has this seat.
     pub(super) taken: bool,
     /// It may be sent tasks.
@@ -130,6 +130,12 @@ impl Place {
     /// Whether it is to be sent any tasks any more, if perhaps not now.
     pub(super) fn serves(&self) -> bool {
         self.taken && !self.retired && self.quota != Some(0)
+    }
+
+    /// Whether the worker is kept free for a task; with `awaited_only` for one that is awaited.
+    pub(super) fn is_reserved(&self, awaited_only: bool) -> bool {
+        self.reserved
+            .is_some_and(|(priority, id)| !awaited_only || self.line.is_awaited(priority, id))
     }
 
     /// A task is on its way.

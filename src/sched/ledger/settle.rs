@@ -69,9 +69,7 @@ impl<P, R> Ledger<P, R> {
 
     /// A task is not with a worker any more.
     fn gone(&mut self, slot: Slot, flight: &Flight) {
-        if let Some(name) = self.names.get_mut(usize::from(flight.name)) {
-            name.running = name.running.saturating_sub(1);
-        }
+        self.free_name(flight.name);
         if let Some(task) = &flight.picked {
             self.router.settled(task, slot);
         }

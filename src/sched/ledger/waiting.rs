@@ -103,18 +103,21 @@ impl<P, R> Ledger<P, R> {
         Ok(id)
     }
 
-    /// Takes a waiting task out of where it waits, for good or to put it elsewhere. Does nothing for any other.
-    pub(super) fn leave(&mut self, id: TaskId) {
-        if let Some(task) = self.tasks.get(id.get()) {
-            let (name, priority, at) = (task.name, task.terms.priority, task.at);
-            self.leave_from(at, id, name, priority);
-        }
+    /// Takes a waiting task out of where it waits, for good or to put it elsewhere. Does nothing for any other. Returns
+    /// whether it is awaited.
+    pub(super) fn leave(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.get(id.get()) else {
+            return false;
+        };
+        let (name, priority, at) = (task.name, task.terms.priority, task.at);
+        self.leave_from(at, id, name, priority)
     }
 
     /// The same for who knows where it is.
-    pub(super) fn leave_from(&mut self, at: At, id: TaskId, name: u16, priority: Priority) {
+    pub(super) fn leave_from(&mut self, at: At, id: TaskId, name: u16, priority: Priority) -> bool {
+        let mut awaited = false;
         match at {
-            At::Flight(..) => return,
+            At::Flight(..) => return false,
             At::Queue => {
                 let queue = self.queues.of_mut(priority);
                 if queue.front() == Some(id) {
@@ -122,22 +125,34 @@ impl<P, R> Ledger<P, R> {
                 } else {
                     queue.remove(id);
                 }
+                if !self.awaited.is_empty() {
+                    awaited = self.awaited.remove(priority, id);
+                }
             }
             At::Line(seat) => {
                 if let Some(place) = self.places.get_mut(seat.index()) {
-                    place.line.remove(priority, id);
-                    place.reserved.take_if(|reserved| *reserved == id);
+                    awaited = place.line.remove(priority, id);
+                    place.reserved.take_if(|(_, reserved)| *reserved == id);
                 }
                 self.lined -= 1;
+                self.free_name(name);
             }
             At::Held => {
                 if let Some(name) = self.names.get_mut(usize::from(name)) {
-                    name.held.remove(priority, id);
+                    awaited = name.held.remove(priority, id);
                 }
                 self.held -= 1;
             }
         }
         *self.waiting.of_mut(priority) -= 1;
+        awaited
+    }
+
+    /// A task of this name does not have its place of the name any more.
+    pub(super) fn free_name(&mut self, name: u16) {
+        if let Some(name) = self.names.get_mut(usize::from(name)) {
+            name.running = name.running.saturating_sub(1);
+        }
     }
 
     fn set_at(&mut self, id: TaskId, at: At) -> Option<Priority> {
@@ -155,24 +170,27 @@ impl<P, R> Ledger<P, R> {
         }
     }
 
-    /// A waiting task waits for this worker from now on.
-    pub(super) fn line_up(&mut self, id: TaskId, seat: Seat) {
-        self.leave(id);
+    /// A waiting task waits for this worker from now on, with a place of its name.
+    pub(super) fn line_up(&mut self, id: TaskId, name: u16, seat: Seat) {
+        let awaited = self.leave(id);
         if let Some(priority) = self.set_at(id, At::Line(seat))
             && let Some(place) = self.places.get_mut(seat.index())
         {
-            place.line.insert(priority, id);
+            place.line.insert(priority, id, awaited);
             self.lined += 1;
+            if let Some(name) = self.names.get_mut(usize::from(name)) {
+                name.running += 1;
+            }
         }
     }
 
     /// A waiting task waits for others of its name from now on.
     pub(super) fn hold(&mut self, id: TaskId, name: u16) {
-        self.leave(id);
+        let awaited = self.leave(id);
         if let Some(priority) = self.set_at(id, At::Held)
             && let Some(name) = self.names.get_mut(usize::from(name))
         {
-            name.held.insert(priority, id);
+            name.held.insert(priority, id, awaited);
             self.held += 1;
         }
     }
@@ -183,10 +201,16 @@ impl<P, R> Ledger<P, R> {
             return;
         };
         place.reserved = None;
-        for (priority, id) in std::mem::take(&mut place.line) {
+        for (priority, id, awaited) in place.line.drain() {
             self.lined -= 1;
             *self.waiting.of_mut(priority) -= 1;
+            if let Some(name) = self.tasks.get(id.get()).map(|task| task.name) {
+                self.free_name(name);
+            }
             self.requeue(id);
+            if awaited {
+                self.awaited.insert(priority, id);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     sched::Replaced,
     supervisor::{
         PoolCore,
-        core::{Admission, After, State},
+        core::{Admission, After, State, in_the_fall_of_a_routing},
     },
     task::{Priority, TaskId},
 };
@@ -44,6 +44,9 @@ impl PoolCore {
 
     /// Results have crossed their limit: closes or opens the gate for what nobody awaits.
     pub(crate) fn regate(&self) {
+        if in_the_fall_of_a_routing() {
+            return;
+        }
         let mut state = self.lock();
         if self.results.decide() {
             Self::expedite_awaited(&mut state);

@@ -199,6 +199,12 @@ impl PoolCore {
     }
 }
 
+/// Whether this is a destructor that runs because a routing has panicked. The lock is this thread's, and to panic once more
+/// would end the process: what a handle has to say of its task goes unsaid then.
+fn in_the_fall_of_a_routing() -> bool {
+    routes() && std::thread::panicking()
+}
+
 /// Numbers of the data plane at one moment.
 #[derive(Debug)]
 pub(crate) struct Numbers {

@@ -12,7 +12,7 @@ use crate::{
     sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
-        core::{After, State},
+        core::{After, State, in_the_fall_of_a_routing},
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
@@ -41,6 +41,9 @@ pub(crate) enum Event {
 impl PoolCore {
     /// Somebody wants a task to end. With `abandon` nobody waits for it any more.
     pub(crate) fn cancel(&self, id: TaskId, abandon: bool) {
+        if in_the_fall_of_a_routing() {
+            return;
+        }
         let mut after = After::default();
         {
             let mut guard = self.lock();

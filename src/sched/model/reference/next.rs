@@ -12,14 +12,23 @@ enum Turn {
 }
 
 impl Reference {
+    /// Who waits for a worker has a place of the name already.
     fn is_full(&self, name: u16) -> bool {
         let running = self.workers.iter().flat_map(|worker| &worker.flights);
         let running = running.filter(|flight| flight.name == name).count();
-        self.limits[usize::from(name)].is_some_and(|limit| running >= limit)
+        let lined = self.tasks.iter().filter(|task| task.name == name);
+        let lined = lined.filter(|task| matches!(task.at, At::Line(_))).count();
+        self.limits[usize::from(name)].is_some_and(|limit| running + lined >= limit)
     }
 
-    /// The first of all that do not wait for something of their own.
-    fn next(&self) -> Option<u64> {
+    /// Whether a worker is kept free for a task; with `awaited_only` for one that is awaited.
+    fn is_reserved(&self, index: usize, awaited_only: bool) -> bool {
+        let reserved = self.workers[index].reserved;
+        reserved.is_some_and(|id| !awaited_only || self.awaited.contains(&id))
+    }
+
+    /// The first of all, or of those that are awaited, that do not wait for something of their own.
+    fn next(&self, awaited_only: bool) -> Option<u64> {
         let level = |id: u64| {
             let task = self.task(id).unwrap();
             let since = task.since.max(self.ages_from.unwrap_or(self.now));
@@ -29,13 +38,19 @@ impl Reference {
         for priority in 0..3 {
             let mut class: Vec<_> = self.tasks.iter().collect();
             class.retain(|task| task.terms.priority as u64 == priority);
+            class.retain(|task| !awaited_only || self.awaited.contains(&task.id));
             let queued = |first| {
                 let here = class.iter().find(|task| task.at == At::Queue { first });
                 here.map(|task| task.id)
             };
-            fronts.extend(queued(true).or(queued(false)));
+            if awaited_only {
+                // As they were accepted, wherever they have been.
+                fronts.extend([queued(true), queued(false)].into_iter().flatten().min());
+            } else {
+                fronts.extend(queued(true).or(queued(false)));
+            }
             for (index, worker) in self.workers.iter().enumerate() {
-                if worker.reserved.is_none() && worker.admits(false) {
+                if worker.admits(false) && !self.is_reserved(index, awaited_only) {
                     let first = class.iter().find(|task| task.at == At::Line(index));
                     fronts.extend(first.map(|task| task.id));
                 }
@@ -54,7 +69,7 @@ impl Reference {
     fn turn(&mut self, id: u64, awaited_only: bool) -> Turn {
         let task = self.task(id).unwrap().clone();
         let terms = task.terms;
-        if self.is_full(task.name) {
+        if !matches!(task.at, At::Line(_)) && self.is_full(task.name) {
             if task.at != At::Held {
                 self.leave(id);
                 self.task_mut(id).at = At::Held;
@@ -65,7 +80,7 @@ impl Reference {
             let mut free: Vec<usize> = (0..self.workers.len()).collect();
             free.retain(|index| {
                 let worker = &self.workers[*index];
-                worker.admits(terms.exclusive) && (awaited_only || worker.reserved.is_none())
+                worker.admits(terms.exclusive) && !self.is_reserved(*index, awaited_only)
             });
             if self.custom {
                 free.drain(..free.len().saturating_sub(1));
@@ -84,16 +99,17 @@ impl Reference {
             return Turn::Blocked;
         };
         let worker = &self.workers[home];
-        let reserved = worker.reserved.is_some_and(|reserved| reserved != id);
-        if worker.admits(terms.exclusive) && (awaited_only || !reserved) {
+        let reserved = worker.reserved != Some(id) && self.is_reserved(home, awaited_only);
+        if worker.admits(terms.exclusive) && !reserved {
             return Turn::Goes(vec![home]);
         }
         if task.at != At::Line(home) {
             self.leave(id);
             self.task_mut(id).at = At::Line(home);
         }
+        let reserved = self.is_reserved(home, awaited_only);
         let worker = &mut self.workers[home];
-        if terms.exclusive && !awaited_only && worker.admits(false) && worker.reserved.is_none() {
+        if terms.exclusive && worker.admits(false) && !reserved {
             worker.reserved = Some(id);
         }
         Turn::Kept
@@ -132,36 +148,31 @@ impl Reference {
     pub(in crate::sched::model) fn assigned(&mut self, awaited_only: bool, to: &[usize]) -> usize {
         let mut to = to.iter().copied();
         let mut kept = 0;
-        if awaited_only {
+        for index in 0..self.workers.len() {
+            let worker = &self.workers[index];
+            if let Some(id) = worker.reserved
+                && worker.admits(true)
+                && self.is_reserved(index, awaited_only)
+                && let Turn::Goes(free) = self.turn(id, awaited_only)
+            {
+                self.goes(id, &free, to.next());
+            }
+        }
+        while let Some(id) = self.next(awaited_only) {
+            match self.turn(id, awaited_only) {
+                Turn::Goes(free) => self.goes(id, &free, to.next()),
+                Turn::Kept => kept += 1,
+                Turn::Blocked => break,
+            }
+        }
+        if !awaited_only {
+            // Whoever waits in a line is remembered, until all are marked anew.
             let mut awaited = std::mem::take(&mut self.awaited);
-            awaited.retain(|id| self.task(*id).is_some_and(super::Task::waits));
-            awaited.sort_by_key(|id| (self.task(*id).unwrap().terms.priority, *id));
-            self.awaited = awaited.clone();
-            for id in awaited {
-                match self.turn(id, true) {
-                    Turn::Goes(free) => self.goes(id, &free, to.next()),
-                    Turn::Kept => kept += 1,
-                    Turn::Blocked => break,
-                }
-            }
-        } else {
-            for index in 0..self.workers.len() {
-                let worker = &self.workers[index];
-                if let Some(id) = worker.reserved
-                    && worker.admits(true)
-                    && let Turn::Goes(free) = self.turn(id, false)
-                {
-                    self.goes(id, &free, to.next());
-                }
-            }
-            while let Some(id) = self.next() {
-                match self.turn(id, false) {
-                    Turn::Goes(free) => self.goes(id, &free, to.next()),
-                    Turn::Kept => kept += 1,
-                    Turn::Blocked => break,
-                }
-            }
-            self.awaited.clear();
+            awaited.retain(|id| {
+                let at = self.task(*id).map(|task| task.at);
+                matches!(at, Some(At::Line(_) | At::Held))
+            });
+            self.awaited = awaited;
         }
         assert_eq!(to.next(), None, "somebody was sent a task that was not due");
         kept
