@@ -2,11 +2,13 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+mod process_support;
 
 use std::time::Duration;
 
 use actix_multiprocess::{Pool, PoolEvent, Submit, WorkerSpec, worker_entry};
 use common::{Act, Beside, End, event, events};
+use process_support::Warnings;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 worker_entry!(WorkerSpec::new().task::<Act>().task::<Beside>());
@@ -38,6 +40,10 @@ fn slow(events: &mut UnboundedReceiver<PoolEvent>) -> Vec<(&'static str, usize)>
 fn it_is_said_once_for_each_name_with_how_many_waited() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
+        let log = Warnings::default();
+        let lines = log.lines();
+        // The pool is on this thread.
+        let _log = tracing::subscriber::set_default(log);
         let pool = pool(4).await;
         let mut events = events(&pool).await;
         for _ in 0..2 {
@@ -57,6 +63,17 @@ fn it_is_said_once_for_each_name_with_how_many_waited() {
         pool.submit(one).await.unwrap();
         pool.stop().await;
         assert_eq!(slow(&mut events), []);
+        let lines = lines.lock().unwrap();
+        let said = |name: &str| {
+            let said = lines.iter().filter(|line| line.contains("event loop"));
+            said.filter(|line| line.contains(name)).count()
+        };
+        assert_eq!((said("\"act\""), said("\"beside\"")), (1, 1), "{lines:?}");
+        let act = lines.iter().find(|line| line.contains("\"act\"")).unwrap();
+        assert!(
+            act.contains("waiting=3") && act.contains("`cx.block(..)`"),
+            "{act}"
+        );
     });
 }
 

@@ -3,7 +3,12 @@
 //! A test starts its own binary again as a host with [`Host::start`]; there only the test `host_process` runs, which does
 //! what the scenario says and talks to its parent in lines on its standard output. Everything that a host starts has its
 //! directory in the environment and is found by it, whatever its process group.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "each test binary uses a part"
+)]
 
 use std::{
     env, fs,
