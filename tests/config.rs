@@ -123,6 +123,9 @@ async fn reads_its_environment() {
         .filter(|line| line.contains("pool starts"))
         .collect();
     assert_eq!(starts.len(), 1, "{lines:?}");
+    // What was left to the pool as well.
+    assert_eq!(status.config.queue_limit, Some(3 * 1024));
+    assert!(starts[0].contains(r#""queue_limit":3072"#), "{}", starts[0]);
     say("log", starts[0]);
 }
 

@@ -452,6 +452,14 @@ impl Handler<PoolEvent> for Witness {
 
 /// Ends a pool after `prepare` and asserts that neither log nor subscribers hear of a loss.
 fn ends_quietly<F: Future<Output = ()>>(prepare: impl FnOnce(Pool, PathBuf) -> F) {
+    ends_quietly_within(Duration::ZERO, prepare);
+}
+
+/// The same with so much time for what it has.
+fn ends_quietly_within<F: Future<Output = ()>>(
+    grace: Duration,
+    prepare: impl FnOnce(Pool, PathBuf) -> F,
+) {
     let warnings = Warnings::default();
     let lines = warnings.lines();
     tracing::subscriber::with_default(warnings, || {
@@ -465,7 +473,11 @@ fn ends_quietly<F: Future<Output = ()>>(prepare: impl FnOnce(Pool, PathBuf) -> F
                 .await
                 .expect("an answer");
             prepare(pool.clone(), base.path().to_owned()).await;
-            timed(pool.stop()).await;
+            if grace.is_zero() {
+                timed(pool.stop()).await;
+            } else {
+                timed(pool.drain(grace)).await;
+            }
             // What was sent before this is there when it is answered.
             tokio::task::yield_now().await;
             let events = std::mem::take(&mut *events.lock().expect("a lock"));
@@ -490,6 +502,11 @@ fn ends_quietly<F: Future<Output = ()>>(prepare: impl FnOnce(Pool, PathBuf) -> F
 #[test]
 fn idle_worker_ends_quietly() {
     ends_quietly(|_, _| async {});
+}
+
+#[test]
+fn idle_worker_ends_quietly_in_a_drain() {
+    ends_quietly_within(Duration::from_secs(1), |_, _| async {});
 }
 
 #[test]

@@ -13,12 +13,15 @@ use std::{
 
 use actix::System;
 use actix_multiprocess::{
-    Launcher, Pool, PoolState, StartError, TaskHandle, WorkerSpec, worker_entry,
+    Launcher, NoError, Pool, PoolState, StartError, Task, TaskContext, TaskHandle, WorkerSpec,
+    worker_entry,
 };
 use nix::{
     sys::signal::Signal,
     unistd::{getpgrp, getppid},
 };
+
+use serde::{Deserialize, Serialize};
 
 use process_support::{
     Host, eventually, host, is_alive, leave_a_process, run, say, signal, soon, task,
@@ -58,13 +61,38 @@ task! {
     }
 }
 
-worker_entry!(
-    WorkerSpec::new()
+/// A task of which there are several versions.
+#[derive(Serialize, Deserialize)]
+struct Versioned<const VERSION: u32>;
+
+impl<const V: u32> Task for Versioned<V> {
+    const NAME: &'static str = "versioned";
+    const VERSION: u32 = V;
+    type Output = u32;
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<u32, NoError> {
+        Ok(V)
+    }
+}
+
+/// In whose environment this is, is the next version of this program.
+const NEXT: &str = "NEXT_VERSION";
+
+fn spec() -> WorkerSpec {
+    let spec = WorkerSpec::new()
         .task::<Around>()
         .task::<Identity>()
         .task::<Leave>()
-        .task::<Spin>()
-);
+        .task::<Spin>();
+    if env::var_os(NEXT).is_some() {
+        spec.task::<Versioned<1>>()
+    } else {
+        spec.task::<Versioned<0>>()
+    }
+}
+
+worker_entry!(spec());
 
 /// What makes a test binary come to its `worker_entry`, when it is named as a program like any other.
 fn harness(launcher: Launcher) -> Launcher {
@@ -213,7 +241,24 @@ async fn is_relative(base: &Path) {
 
 /// What replaces a program is looked at when a worker starts, and costs those that run nothing.
 #[test]
-fn a_replaced_program_stops_no_running_worker_and_opens_no_circuit() {
+fn a_program_replaced_by_another_version_stops_no_running_worker_and_opens_no_circuit() {
+    replaced_by(|base| {
+        let program = base.join("next version");
+        let own = env::current_exe().expect("this program");
+        let script = format!("#!/bin/sh\n{NEXT}=1 exec '{}' \"$@\"\n", own.display());
+        std::fs::write(&program, script).expect("a program");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).expect("its mode");
+        program
+    });
+}
+
+#[test]
+fn a_program_replaced_by_none_stops_no_running_worker_and_opens_no_circuit() {
+    replaced_by(|_| PathBuf::from("/bin/false"));
+}
+
+fn replaced_by(other: impl FnOnce(&Path) -> PathBuf) {
     run(async {
         let base = tempfile::tempdir().expect("a directory");
         let (program, next) = (base.path().join("worker"), base.path().join("next"));
@@ -236,7 +281,7 @@ fn a_replaced_program_stops_no_running_worker_and_opens_no_circuit() {
         };
         let before = pids().await;
 
-        replace(Path::new("/bin/false"));
+        replace(&other(base.path()));
         let first = before[0].expect("a process");
         signal(first, Signal::SIGKILL);
         // More than the budget of 5 would allow, were nobody ready.
@@ -245,7 +290,8 @@ fn a_replaced_program_stops_no_running_worker_and_opens_no_circuit() {
             failed = pool.status().await;
             assert_eq!(failed.state, PoolState::Running);
             assert_eq!(failed.slots[1].pid, before[1]);
-            pool.submit(Identity {}).await.expect("an answer");
+            let version = pool.submit(Versioned::<0>).await.expect("an answer");
+            assert_eq!(version, 0);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    LossCause, NoError, Pool, PoolBuilder, PoolEvent, Recycle, RemoteError, Restart, RetireReason,
-    SlotState, Started, Status, Task, TaskContext, TaskError, WorkerInfo, WorkerSpec,
+    LossCause, NoError, Pool, PoolBuilder, PoolEvent, PoolState, Recycle, RemoteError, Restart,
+    RetireReason, SlotState, Started, Status, Task, TaskContext, TaskError, WorkerInfo, WorkerSpec,
     testing::assert_clean, worker_entry,
 };
 use common::{Act, End, event, events, put, seen, signal, status_is};
@@ -278,6 +278,38 @@ fn a_drain_goes_on_over_any_number_of_generations() {
             generations.insert(handle.await.unwrap().generation);
         }
         assert_eq!(generations.len(), 6);
+    });
+}
+
+#[test]
+fn workers_are_recycled_while_a_pool_drains() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(dir.path()).concurrency(1).start().await.unwrap();
+        let mut events = events(&pool).await;
+        let act = |name: &str| Act::new(dir.path(), name, End::Ok).gated();
+        let tasks = ["first", "second"].map(|name| pool.submit(act(name)));
+        seen(dir.path(), "first", "started").await;
+        let draining = pool.clone();
+        let drain = actix_rt::spawn(async move { draining.drain(Duration::from_secs(30)).await });
+        status_is(&pool, "it drains", |status| {
+            status.state == PoolState::Draining
+        })
+        .await;
+        pool.recycle();
+        // The old one has its task still, and the new one takes what waits.
+        seen(dir.path(), "second", "started").await;
+        for name in ["first", "second"] {
+            put(dir.path(), name, "go");
+        }
+        let (worker, reason) = event(&mut events, retired).await;
+        assert_eq!((worker.generation, reason), (0, RetireReason::Recycle));
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let report = drain.await.unwrap();
+        assert_eq!((report.outstanding, report.counts.done), (2, 2));
+        assert_eq!(report.killed, 0);
     });
 }
 

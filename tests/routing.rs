@@ -89,6 +89,33 @@ fn a_key_stays_with_its_worker_until_that_ends() {
 }
 
 #[test]
+fn a_new_key_goes_to_the_less_loaded_worker() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder(2).concurrency(4).start().await.unwrap();
+        let act = |name: &str| Act::new(dir.path(), name, End::Ok).gated();
+        // All on one worker.
+        let held = ["a", "b", "c"].map(|name| pool.submit(Submit::new(act(name)).key("held")));
+        for name in ["a", "b", "c"] {
+            seen(dir.path(), name, "started").await;
+        }
+        let home = keyed(&pool, "held").await;
+        for key in 0..20 {
+            let other = pool.submit(Submit::new(Where).key(key)).await.unwrap();
+            assert_ne!(other.slot, home.slot);
+        }
+        for name in ["a", "b", "c"] {
+            put(dir.path(), name, "go");
+        }
+        for task in held {
+            task.await.unwrap();
+        }
+        pool.stop().await;
+        assert_clean(&pool);
+    });
+}
+
+#[test]
 fn tasks_wait_for_the_worker_of_their_key_and_others_pass_them() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
@@ -241,6 +268,8 @@ enum Bad {
     PanicsWhenSettled,
     PanicsWhenDropped,
     NamesAnother,
+    /// The first worker, also when it is not there or has no room.
+    NamesTheFirst,
     /// Has a handle of the pool when it panics.
     PanicsWithHandle(Arc<Mutex<Option<TaskHandle<Where>>>>),
     /// The pool that it is the routing of.
@@ -268,6 +297,7 @@ impl Routing for Misbehaves {
                 }
                 Some(workers[0].slot)
             }
+            Bad::NamesTheFirst => Some(serde_json::from_value(0.into()).unwrap()),
             Bad::PanicsWithHandle(handle) => {
                 let handle = handle.lock().unwrap().take();
                 assert!(handle.is_none(), "as told");
@@ -346,6 +376,11 @@ fn a_routing_that_does_what_it_must_not_is_replaced_and_the_pool_lives() {
         replaced(
             Bad::NamesAnother,
             "it named slot 9, which it was not offered",
+        )
+        .await;
+        replaced(
+            Bad::NamesTheFirst,
+            "it named slot 0, which it was not offered",
         )
         .await;
         replaced(Bad::PanicsWhenDropped, "it named slot 9").await;

@@ -471,6 +471,32 @@ fn sigterm_ends_the_service_in_10_s_also_when_an_image_takes_for_ever() {
     });
 }
 
+#[test]
+fn sigterm_ends_the_service_in_10_s_also_when_a_worker_is_stopped() {
+    run(async {
+        let mut service = Service::holding(&["--processes", "1", "--concurrency", "1"]);
+        let posts = service.posts(2, &png());
+        let status = service
+            .until("both are accepted", |status| status.accepted == 2)
+            .await;
+        let worker = status.workers[0].pid.expect("a worker");
+        harness::signal(worker, Signal::SIGSTOP);
+        let signalled = Instant::now();
+        service.signal_group(Signal::SIGTERM);
+        let (code, _) = service.ended().await;
+        assert_eq!(code, Some(0));
+        assert!(
+            signalled.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            signalled.elapsed()
+        );
+        for answer in finished(posts).await {
+            assert!(answer.is_err(), "there was nothing to answer");
+        }
+        harness::is_gone(worker).await;
+    });
+}
+
 // --- its own check ----------------------------------------------------------------------------------------------------
 
 #[test]

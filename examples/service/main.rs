@@ -31,8 +31,8 @@
 //!    Requests that have begun go on, also those whose image is still on its way: the pool is open and takes them.
 //!    Drained first, it would answer those with 503. After 5 s (`shutdown_timeout`) the rest is dropped, which cancels
 //!    its tasks.
-//! 3. The pool drains. Nobody waits for anything any more, so this only ends the workers: within 1 s, or 3 s for one that
-//!    does not want to (1 s each: the drain, `cancel_grace`, `grace`), and 1 s to spare.
+//! 3. The pool stops. Nobody waits for anything any more, so this only ends the workers: at once, or within 2 s for those
+//!    that do not want to (1 s each: `cancel_grace`, `grace`), and 2 s more that a pool allows itself at most.
 //! 4. The process ends with status 0, at the latest 9 s after the signal.
 
 mod args;
@@ -105,7 +105,7 @@ async fn serve(workers: Workers<Settings>, args: Args) -> Result<(), Box<dyn Err
 
     // The order is explained above.
     handle.stop(true).await;
-    let report = pool.drain(Duration::from_secs(1)).await;
+    let report = pool.stop().await;
     serving.await??;
     let counts = pool.status().await.counts;
     println!(

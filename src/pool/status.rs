@@ -3,7 +3,6 @@
 //! Belongs here: making a [`Status`]. Does not belong here: what it says, which is `observe`'s.
 
 use crate::{
-    config::PoolConfig,
     observe::{SlotState, SlotStatus, Status},
     supervisor::{Numbers, PoolCore, SlotRecord},
     task::Slot,
@@ -26,11 +25,7 @@ impl PoolCore {
                 .iter()
                 .map(|(slot, record)| self.slot_status(*slot, record, &numbers))
                 .collect(),
-            config: PoolConfig {
-                processes: Some(self.control.size()),
-                queue_limit: Some(self.queue_limit()),
-                ..self.config.knobs.clone()
-            },
+            config: self.effective(),
         }
     }
 

@@ -178,7 +178,7 @@ impl Actor for PoolSupervisor {
         let supervisor = ctx.address().downgrade();
         self.own = Some(supervisor.clone());
         crate::observe::log(|| {
-            tracing::info!(config = %self.core.config.knobs, "pool starts");
+            tracing::info!(config = %self.core.effective(), "pool starts");
         });
         if self.core.control.is_ending() {
             return;

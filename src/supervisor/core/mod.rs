@@ -31,6 +31,7 @@ pub(crate) use lanes::{Attached, Outgoing};
 pub(crate) use settle::Event;
 
 use crate::{
+    config::PoolConfig,
     observe::{Counts, PoolEvent},
     sched::{Ledger, Replaced, Routing, Ticket, routes},
     supervisor::{
@@ -151,6 +152,15 @@ impl PoolCore {
     pub(crate) fn queue_limit(&self) -> usize {
         // Nothing else hangs on it.
         self.queue_limit.load(Ordering::Relaxed)
+    }
+
+    /// The knobs with what was made of the automatic ones.
+    pub(crate) fn effective(&self) -> PoolConfig {
+        PoolConfig {
+            processes: Some(self.control.size()),
+            queue_limit: Some(self.queue_limit()),
+            ..self.config.knobs.clone()
+        }
     }
 
     /// There are to be so many slots.
