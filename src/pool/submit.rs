@@ -69,8 +69,9 @@ impl<T: Task> Submit<T> {
     /// A new key goes to the less loaded of two workers that its hash names among those that are ready, and stays there until
     /// that worker retires or ends; then it goes to another. So a burst of new keys is better sent to a pool whose
     /// workers are all ready ([`wait_all`](crate::PoolBuilder::wait_all)). Its tasks wait for that worker, those of one
-    /// name in their order, while others may pass them on their way to other workers. A pool remembers some 260,000 keys;
-    /// of more, those that were not used for longest count as new. Not kept over a restart of the host. The pool's
+    /// name in their order, while others may pass them on their way to other workers. A pool remembers a key for as long as
+    /// its worker serves, which takes some 50 bytes: with keys without end, such as sessions, let workers be replaced now
+    /// and then ([`max_age`](crate::PoolBuilder::max_age)). Not kept over a restart of the host. The pool's
     /// [`Routing`](crate::Routing) is not asked.
     ///
     /// It is no lock: as many tasks of a key run at once as the worker's `concurrency` allows, and while a worker that

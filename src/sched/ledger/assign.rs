@@ -186,7 +186,11 @@ impl<P, R> Ledger<P, R> {
             seat: seat(index),
             epoch: place.epoch,
         };
-        self.keys.insert(key, home);
+        let places = &self.places;
+        self.keys.insert(key, home, |home| {
+            let place = places.get(home.seat.index());
+            place.is_some_and(|place| place.epoch == home.epoch && place.serves())
+        });
         Some(index)
     }
 

@@ -1,7 +1,8 @@
 //! Where keys are at home.
 //!
 //! Belongs here: which worker a key was given, and which two it may be given. Does not belong here: loads.
-//! Invariants: a key that is used keeps its home; those that are not are forgotten, the oldest first, when there are many.
+//! Invariants: a key keeps its home as long as the worker there serves; room for keys of others is used again before more is
+//! taken.
 
 use std::{collections::HashMap, hash::BuildHasherDefault};
 
@@ -10,8 +11,12 @@ use crate::{
     task::{IdHasher, Key},
 };
 
-/// So many keys are remembered at least, and twice as many at most.
-pub(crate) const REMEMBERED: usize = 256 * 1024;
+/// How many tables there are. One alone would be moved each time that it grows, for tens of milliseconds with a million keys
+/// and under the lock of the core.
+const PARTS: usize = 64;
+
+/// Room for so many keys in a part is never given back.
+const KEPT: usize = 64;
 
 /// One worker's stay in its seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,30 +25,45 @@ pub(super) struct Home {
     pub(super) epoch: u64,
 }
 
-type Map = HashMap<u64, Home, BuildHasherDefault<IdHasher>>;
+type Part = HashMap<u64, Home, BuildHasherDefault<IdHasher>>;
 
-/// The homes of keys, in two generations: what is not used for as long as one fills up goes.
+/// The homes of keys.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    young: Map,
-    old: Map,
+    parts: Vec<Part>,
 }
 
 impl Keys {
-    pub(super) fn get(&mut self, key: Key) -> Option<Home> {
-        if let Some(home) = self.young.get(&key.get()) {
-            return Some(*home);
-        }
-        let home = self.old.remove(&key.get())?;
-        self.insert(key, home);
-        Some(home)
+    fn part(&self, key: Key) -> usize {
+        // Apart from the bits by which a table finds its places.
+        (key.get() >> 1) as usize % PARTS
     }
 
-    pub(super) fn insert(&mut self, key: Key, home: Home) {
-        if self.young.len() >= REMEMBERED {
-            self.old = std::mem::take(&mut self.young);
+    pub(super) fn get(&self, key: Key) -> Option<Home> {
+        self.parts.get(self.part(key))?.get(&key.get()).copied()
+    }
+
+    /// A key is at home here from now on. `serves` says of which homes that is still of use.
+    pub(super) fn insert(&mut self, key: Key, home: Home, serves: impl Fn(Home) -> bool) {
+        if self.parts.is_empty() {
+            self.parts.resize_with(PARTS, Part::default);
         }
-        self.young.insert(key.get(), home);
+        let part = self.part(key);
+        let Some(part) = self.parts.get_mut(part) else {
+            return;
+        };
+        if part.len() == part.capacity() {
+            let room = part.capacity();
+            part.retain(|_, home| serves(*home));
+            if part.len() > room / 2 {
+                // Or this would be looked through again soon.
+                part.reserve(part.len());
+            } else if room > KEPT && part.len() < room / 4 {
+                // Halving leaves room to grow again.
+                part.shrink_to(room / 2);
+            }
+        }
+        part.insert(key.get(), home);
     }
 }
 
@@ -72,27 +92,52 @@ pub(crate) fn candidates(key: Key, workers: usize) -> [usize; 2] {
 mod tests {
     use super::*;
 
-    fn home(seat: u32) -> Home {
+    fn home(epoch: u64) -> Home {
         Home {
-            seat: Seat::new(seat),
-            epoch: 0,
+            seat: Seat::new(0),
+            epoch,
         }
     }
 
+    fn room(keys: &Keys) -> usize {
+        keys.parts.iter().map(Part::capacity).sum()
+    }
+
     #[test]
-    fn keys_that_are_used_stay_and_others_go() {
+    fn a_key_is_at_home_as_long_as_its_worker_serves_however_many_there_are() {
         let mut keys = Keys::default();
-        let used = Key::of("used");
-        keys.insert(used, home(7));
-        for number in 0..3 * REMEMBERED {
-            keys.insert(Key::of(number), home(1));
-            if number % 1000 == 0 {
-                assert_eq!(keys.get(used), Some(home(7)));
+        for number in 0..100_000 {
+            let epoch = 1 + number % 2;
+            keys.insert(Key::of(number), home(epoch), |_| true);
+        }
+        for number in 0..100_000 {
+            assert_eq!(keys.get(Key::of(number)), Some(home(1 + number % 2)));
+        }
+        assert_eq!(keys.get(Key::of("another")), None);
+    }
+
+    #[test]
+    fn room_of_keys_whose_workers_have_gone_is_used_again_and_given_back() {
+        let mut keys = Keys::default();
+        // Each worker has 1000 keys, and goes; the first one stays.
+        for epoch in 1..500 {
+            let serves = |home: Home| home.epoch == epoch || home.epoch == 1;
+            for number in 0..1000 {
+                keys.insert(Key::of((epoch, number)), home(epoch), serves);
             }
         }
-        assert_eq!(keys.get(Key::of(0)), None);
-        assert_eq!(keys.get(Key::of(3 * REMEMBERED - 1)), Some(home(1)));
-        assert!(keys.young.len() <= REMEMBERED && keys.old.len() <= REMEMBERED);
+        assert!(room(&keys) < 20_000, "{}", room(&keys));
+        for number in 0..1000 {
+            assert_eq!(keys.get(Key::of((1_u64, number))), Some(home(1)));
+        }
+        for number in 0..100_000 {
+            keys.insert(Key::of(number), home(2), |_| true);
+        }
+        let flooded = room(&keys);
+        for number in 0..2 * flooded {
+            keys.insert(Key::of((3, number)), home(3), |_| false);
+        }
+        assert!(room(&keys) < flooded / 2, "{} {flooded}", room(&keys));
     }
 
     #[test]
