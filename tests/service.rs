@@ -465,7 +465,9 @@ fn sigterm_ends_the_service_in_10_s_also_when_an_image_takes_for_ever() {
             signalled.elapsed()
         );
         for answer in finished(posts).await {
-            assert!(answer.is_err(), "there was nothing to answer");
+            // Whose task waited may hear that the pool has closed, if its connection lives to say so.
+            let closed = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+            assert!(answer.as_ref().map_or(true, closed), "{answer:?}");
         }
         harness::is_gone(status.workers[0].pid.expect("a worker")).await;
     });
@@ -491,7 +493,9 @@ fn sigterm_ends_the_service_in_10_s_also_when_a_worker_is_stopped() {
             signalled.elapsed()
         );
         for answer in finished(posts).await {
-            assert!(answer.is_err(), "there was nothing to answer");
+            // Whose task waited may hear that the pool has closed, if its connection lives to say so.
+            let closed = |answer: &Answer| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+            assert!(answer.as_ref().map_or(true, closed), "{answer:?}");
         }
         harness::is_gone(worker).await;
     });
