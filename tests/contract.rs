@@ -735,7 +735,9 @@ mod prelude {
 #[cfg(feature = "test-util")]
 mod testing {
     use super::{Pool, Workers, plain_spec};
-    use actix_multiprocess::testing::{assert_clean, in_process};
+    use actix_multiprocess::testing::{
+        Connection, Fault, PassingFrame, Way, assert_clean, faulty, in_process,
+    };
 
     actix_multiprocess::worker_entry!(plain_spec());
 
@@ -745,6 +747,20 @@ mod testing {
 
     fn is_clean(pool: &Pool) {
         assert_clean(pool);
+    }
+
+    fn with_faults() -> Workers {
+        faulty(in_memory(), |frame: &PassingFrame| {
+            let _ = (frame.worker, frame.bytes);
+            match (frame.connection, frame.way, frame.nth) {
+                (Connection::Data, Way::ToWorker, 1) => Some(Fault::Cut(0)),
+                (Connection::Data, Way::ToWorker, 2) => Some(Fault::Truncate(1)),
+                (Connection::Data, Way::FromWorker, _) => Some(Fault::Duplicate),
+                (Connection::Control, Way::ToWorker, _) => Some(Fault::Throttle(1)),
+                (Connection::Control, ..) => Some(Fault::Wedge),
+                _ => Some(Fault::Delay(std::time::Duration::ZERO)),
+            }
+        })
     }
 }
 

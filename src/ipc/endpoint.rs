@@ -165,6 +165,10 @@ impl Stream {
 
     /// The peer's process, where the platform tells.
     pub(crate) fn peer_pid(&self) -> Option<u32> {
+        #[cfg(feature = "test-util")]
+        if let Self::Faulty(stream) = self {
+            return stream.peer_pid();
+        }
         let Self::Local(socket) = self else {
             return None;
         };

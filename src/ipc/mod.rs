@@ -6,10 +6,16 @@
 #[cfg(unix)]
 mod directory;
 mod endpoint;
+#[cfg(feature = "test-util")]
+mod faulty;
 mod lifeline;
 mod socket;
 mod stream;
 
 pub(crate) use endpoint::{Endpoint, PeerExpectation, SocketPlace};
+#[cfg(feature = "test-util")]
+pub use faulty::{Connection, Fault, PassingFrame, Way};
+#[cfg(feature = "test-util")]
+pub(crate) use faulty::{FaultPlan, FaultyStream};
 pub(crate) use lifeline::{Lifeline, Wait};
 pub(crate) use stream::Stream;

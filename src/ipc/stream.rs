@@ -14,6 +14,8 @@ use std::{
 use interprocess::local_socket::tokio::Stream as LocalStream;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
+#[cfg(feature = "test-util")]
+use crate::ipc::FaultyStream;
 use crate::ipc::socket::Socket;
 
 /// A local socket, or an in-memory pipe for tests.
@@ -25,6 +27,8 @@ pub(crate) enum Stream {
         expect(dead_code, reason = "made by the in-process launcher")
     )]
     Memory(RefCell<DuplexStream>),
+    #[cfg(feature = "test-util")]
+    Faulty(FaultyStream),
 }
 
 impl Stream {
@@ -57,11 +61,19 @@ impl Stream {
                 let read = Pin::new(&mut *pipe.borrow_mut()).poll_read(cx, &mut buffer);
                 read.map_ok(|()| buffer.filled().len())
             }
+            #[cfg(feature = "test-util")]
+            Self::Faulty(stream) => stream.poll_read(cx, buffer),
         }
     }
 
-    /// Whether [`poll_left`](Self::poll_left) finds all that the peer has written.
-    pub(crate) const LEFT_IS_ALL: bool = cfg!(unix);
+    /// Whether [`poll_left`](Self::poll_left) finds all that a peer that has ended has written.
+    pub(crate) fn left_is_all(&self) -> bool {
+        match self {
+            #[cfg(feature = "test-util")]
+            Self::Faulty(_) => false,
+            _ => cfg!(unix),
+        }
+    }
 
     /// Reads what a peer that has ended has left, whether or not it has been announced yet. Pending means that nothing is
     /// left; it may be all that is ever said.
@@ -113,6 +125,8 @@ impl Stream {
                 let first = slices.first().map_or(&[][..], |slice| slice);
                 Pin::new(&mut *pipe.borrow_mut()).poll_write(cx, first)
             }
+            #[cfg(feature = "test-util")]
+            Self::Faulty(stream) => stream.near.poll_write(cx, slices),
         }
     }
 }

@@ -73,6 +73,26 @@ impl<A> Workers<A> {
         }
     }
 
+    /// The same, started in another way.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn launched_by(self, by: impl FnOnce(Arc<dyn Launch>) -> Arc<dyn Launch>) -> Self {
+        let Shared {
+            name,
+            table,
+            launcher,
+            problem,
+        } = &*self.shared;
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                table: Arc::clone(table),
+                launcher: by(Arc::clone(launcher)),
+                problem: problem.clone(),
+            }),
+            args: PhantomData,
+        }
+    }
+
     pub(crate) fn table(&self) -> Arc<TaskTable> {
         Arc::clone(&self.shared.table)
     }

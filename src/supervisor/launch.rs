@@ -17,7 +17,9 @@ use bytes::BytesMut;
 use crate::{
     config::{Launcher, Output, Stdio},
     error::WorkerStartError,
+    ipc::Stream,
     supervisor::{WorkerProcess, child::OsProcess, relay::Relay},
+    task::WorkerInfo,
     wire::{StartConfig, codec},
 };
 
@@ -74,6 +76,11 @@ pub(crate) trait Launch: Send + Sync + fmt::Debug {
     fn with(&self, launcher: Launcher) -> Option<Arc<dyn Launch>>;
 
     fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError>;
+
+    /// The authenticated connections of a worker, data and control, come by here: tests put something in between.
+    fn connected(&self, _: WorkerInfo, data: Stream, control: Stream) -> (Stream, Stream) {
+        (data, control)
+    }
 }
 
 /// Executes the host's own program again, or another one.

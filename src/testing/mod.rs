@@ -3,6 +3,7 @@
 //! Belongs here: workers in test binaries and in memory, and what a test wants to assert about a pool.
 //! Does not belong here: anything a program in production would call.
 
+mod faults;
 mod in_process;
 
 use std::ffi::OsString;
@@ -13,6 +14,8 @@ use crate::{
     task::FaultPoint,
 };
 
+pub use crate::ipc::{Connection, Fault, PassingFrame, Way};
+pub use faults::faulty;
 pub use in_process::in_process;
 
 /// Becomes a worker if this process was started as one. What [`worker_entry!`](crate::worker_entry) expands to.

@@ -165,7 +165,11 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
             group.kill();
             ENDED
         }
-        Ok(ServeEnd::Failed | ServeEnd::Protocol) => FAILED,
+        Ok(ServeEnd::Failed) => FAILED,
+        Ok(ServeEnd::Protocol) => {
+            complain("a worker ends, because what its host sent it makes no sense");
+            FAILED
+        }
     };
     // Not by dropping the system: that would wait for threads that may be blocked for ever.
     std::process::exit(code)

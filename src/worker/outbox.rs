@@ -90,6 +90,11 @@ impl Outbox {
         self.writer.borrow().written() >= mark
     }
 
+    /// Nothing more is written.
+    pub(crate) fn close(&self) {
+        self.broken.set(true);
+    }
+
     pub(crate) fn set_session(&self, waker: &Waker) {
         let old = keep(&mut self.session.borrow_mut(), waker);
         drop(old);

@@ -99,16 +99,6 @@ pub(crate) async fn serve(
         executor: Rc::clone(&executor),
     };
     let end = poll_fn(|cx| session.poll(cx)).await;
-    executor.abort_all();
-    // Lets the aborted tasks drop while the state is there, and what they report leave.
-    tokio::task::yield_now().await;
-    let shut_down = async {
-        if let Some(hook) = &program.shutdown
-            && catch(hook(state)).await.is_err()
-        {
-            crate::observe::log(|| tracing::error!("the shutdown hook panicked"));
-        }
-    };
     // A host that does not read any more must not keep the worker.
     let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms)).deadline();
     let flush = || {
@@ -118,6 +108,21 @@ pub(crate) async fn serve(
             flushed
         });
         tokio::time::timeout_at(limit, flush)
+    };
+    if end == ServeEnd::Protocol {
+        // What has ended is known. That the rest is dropped now nobody has asked for: it is lost with the worker.
+        let _ = flush().await;
+        executor.out.close();
+    }
+    executor.abort_all();
+    // Lets the aborted tasks drop while the state is there, and what they report leave.
+    tokio::task::yield_now().await;
+    let shut_down = async {
+        if let Some(hook) = &program.shutdown
+            && catch(hook(state)).await.is_err()
+        {
+            crate::observe::log(|| tracing::error!("the shutdown hook panicked"));
+        }
     };
     let _ = tokio::join!(flush(), shut_down);
     // What was reported meanwhile.
@@ -238,9 +243,10 @@ impl Session {
                     name,
                     attachments,
                     rest,
-                } if usize::from(name) < self.names => {
+                    // Tickets come in order: one that comes again would have its task run again.
+                } if usize::from(name) < self.names && ticket > self.last_read => {
                     let head = (TaskId::new(id), attempt, name);
-                    self.last_read = self.last_read.max(ticket);
+                    self.last_read = ticket;
                     let whole = self.assembly.first(ticket, head, attachments, rest, tail);
                     (ticket, whole)
                 }

@@ -233,6 +233,14 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("had ended", 0),
         ),
         case(
+            "cancels_what_nobody_cancelled",
+            Serving(|it| {
+                let ticket = it.held[1].ticket;
+                it.tell(ticket, Outcome::Cancelled { started: true }, &[]);
+            }),
+            Ends("nobody had cancelled", 0),
+        ),
+        case(
             "start_of_an_unsent_ticket",
             Serving(|it| {
                 let ticket = it.last + 1;

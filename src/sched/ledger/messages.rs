@@ -68,6 +68,7 @@ pub(crate) enum Violation {
     SettledTicket(Ticket),
     StartedTwice(Ticket),
     GivenBackStarted(Ticket),
+    NotCancelled(Ticket),
     UnknownName(u16),
 }
 

@@ -14,13 +14,16 @@ use crate::{
 };
 
 impl<P, R> Ledger<P, R> {
-    /// A worker reports the end of a task, and whether that ran at all.
+    /// A worker reports the end of a task that ran.
     pub(crate) fn finished(
         &mut self,
         seat: Seat,
         ticket: Ticket,
-        ran: bool,
     ) -> Result<Finished<R>, Violation> {
+        self.ended(seat, ticket, true)
+    }
+
+    fn ended(&mut self, seat: Seat, ticket: Ticket, ran: bool) -> Result<Finished<R>, Violation> {
         self.expects(seat, ticket)?;
         let flight = self.landed(seat, ticket, ran)?;
         if flight.abandoned {
@@ -30,6 +33,21 @@ impl<P, R> Ledger<P, R> {
             Some(reply) => Ok(Finished::Settle(reply)),
             None => Ok(Finished::Abandoned),
         }
+    }
+
+    /// A worker reports that it has ended a task as it was asked to.
+    pub(crate) fn cancelled(
+        &mut self,
+        seat: Seat,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Finished<R>, Violation> {
+        self.expects(seat, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
+        if !flight.cancelling && !flight.abandoned {
+            return Err(Violation::NotCancelled(ticket));
+        }
+        self.ended(seat, ticket, started)
     }
 
     /// A worker that ends has dropped a task for that. Unless somebody else wanted its end too, what follows is decided when
@@ -46,7 +64,7 @@ impl<P, R> Ledger<P, R> {
             flight.started |= started;
             return Ok(None);
         }
-        match self.finished(seat, ticket, started)? {
+        match self.ended(seat, ticket, started)? {
             Finished::Settle(reply) => Ok(Some(reply)),
             Finished::Abandoned => Ok(None),
         }

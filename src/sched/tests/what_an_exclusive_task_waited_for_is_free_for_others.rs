@@ -12,7 +12,7 @@ fn after_it_was_cancelled() {
     ledger.cancel(alone, true);
     let second = accept(&mut ledger, "second", false);
     assert_eq!(send(&mut ledger, A), [(2, second)]);
-    ledger.finished(A, first[0].0, true).unwrap();
+    ledger.finished(A, first[0].0).unwrap();
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn after_it_went_elsewhere() {
     let alone = accept(&mut ledger, "alone", true);
     assert_eq!(send(&mut ledger, A), []);
     for (ticket, _) in on_a {
-        ledger.finished(A, ticket, true).unwrap();
+        ledger.finished(A, ticket).unwrap();
     }
     assert_eq!(send(&mut ledger, A), [(3, alone)]);
     let last = accept(&mut ledger, "last", false);
@@ -46,7 +46,7 @@ fn when_requeued_tasks_come_before_it() {
     ledger.assign(false, std::time::Instant::now, |_| {});
     // Slot 0 stays down: slot 1 serves them all, in their order.
     for (ticket, id) in [(1, ids[0]), (2, ids[2]), (3, alone)] {
-        ledger.finished(B, ticket, true).unwrap();
+        ledger.finished(B, ticket).unwrap();
         assert_eq!(send(&mut ledger, B), [(ticket + 1, id)]);
     }
 }

@@ -53,14 +53,14 @@ fn though_others_ask_for_one_of_them_all_the_time() {
             accept(&mut ledger, FREE, Terms::default());
         }
         // Its name is free now, and its worker is not.
-        ledger.finished(B, on_b, true).unwrap();
+        ledger.finished(B, on_b).unwrap();
         assert!(send(&mut ledger, B).is_some());
-        ledger.finished(A, on_a, true).unwrap();
+        ledger.finished(A, on_a).unwrap();
         let sent = send(&mut ledger, A).unwrap();
         assert_eq!(sent.1, wanted);
         on_a = sent.0;
         // And it gives it back.
-        ledger.finished(A, on_a, true).unwrap();
+        ledger.finished(A, on_a).unwrap();
         assert!(send(&mut ledger, A).is_some());
     }
 }

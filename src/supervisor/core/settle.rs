@@ -30,7 +30,7 @@ pub(crate) enum Event {
         ended: bool,
     },
     Finished(Ticket, Settled),
-    /// A worker that ends for an operator, or for a task, has dropped another.
+    /// A worker that was asked to end has dropped a task for that.
     Dropped {
         ticket: Ticket,
         started: bool,
@@ -137,8 +137,14 @@ impl PoolCore {
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Finished(ticket, settled) => {
-                        let ran = !matches!(settled, Settled::Cancelled { started: false });
-                        state.ledger.finished(seat, ticket, ran).map(|finished| {
+                        let ledger = &mut state.ledger;
+                        let finished = match settled {
+                            Settled::Cancelled { started } => {
+                                ledger.cancelled(seat, ticket, started)
+                            }
+                            _ => ledger.finished(seat, ticket),
+                        };
+                        finished.map(|finished| {
                             done += 1;
                             match finished {
                                 Finished::Settle(reply) => Some((reply, settled)),

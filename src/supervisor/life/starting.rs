@@ -56,6 +56,7 @@ pub(super) async fn start(
                 });
             }
         };
+        let (data, control) = core.config.launcher.connected(worker, data, control);
         // The socket goes with it: nobody can connect any more.
         guard.endpoint = None;
         *stage = "handshake";

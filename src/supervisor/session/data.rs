@@ -5,14 +5,13 @@
 //! Invariant: nothing a worker sends is stored before it is known to be due.
 
 use std::{
-    io::IoSlice,
+    io::{self, IoSlice},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use crate::{
     error::RemoteError,
-    ipc::Stream,
     sched::Violation,
     supervisor::{
         core::Event,
@@ -85,11 +84,18 @@ impl Running<'_> {
             match read {
                 Poll::Pending => {
                     // All that a dead worker has written has been read; what it forked may hold the connection open.
-                    self.data_ended = self.exit.is_some() && Stream::LEFT_IS_ALL;
+                    self.data_ended = self.exit.is_some() && data.left_is_all();
                     return Ok(false);
                 }
-                Poll::Ready(Ok(0) | Err(_)) => {
+                Poll::Ready(Ok(0)) => {
                     self.data_ended = true;
+                    return Ok(false);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.data_ended = true;
+                    // A local socket is reset behind all that came, when its peer ends without having read everything. What
+                    // any other error has swallowed nobody knows.
+                    self.broken |= error.kind() != io::ErrorKind::ConnectionReset;
                     return Ok(false);
                 }
                 Poll::Ready(Ok(bytes)) => {
@@ -204,7 +210,7 @@ impl Running<'_> {
                 let settled = settled(&outcome, payload)?;
                 self.allowance.finished();
                 self.events.push(match settled {
-                    Settled::Cancelled { started } if self.is_killed() => {
+                    Settled::Cancelled { started } if self.why.is_some() => {
                         Event::Dropped { ticket, started }
                     }
                     settled => Event::Finished(ticket, settled),
@@ -282,6 +288,9 @@ fn violation(violation: Violation) -> String {
         Violation::StartedTwice(ticket) => format!("a second start of ticket {ticket}"),
         Violation::GivenBackStarted(ticket) => {
             format!("ticket {ticket} given back, which had started")
+        }
+        Violation::NotCancelled(ticket) => {
+            format!("ticket {ticket} dropped, which nobody had cancelled")
         }
         Violation::UnknownName(name) => format!("a task name {name}, which there is not"),
     }

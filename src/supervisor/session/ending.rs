@@ -278,7 +278,7 @@ impl Running<'_> {
         };
         ended.then(|| Ended {
             exit: self.exit,
-            unread: self.garbled || !self.data_ended,
+            unread: self.garbled || self.broken || !self.data_ended,
             why: self.why.take().unwrap_or(Why::Itself),
             retired: self.retiring.map(|(reason, _)| reason),
         })

@@ -132,6 +132,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         data_ended: false,
         data_broken: false,
         garbled: false,
+        broken: false,
         deaf: None,
         exit: None,
         closing: None,
@@ -172,6 +173,8 @@ struct Running<'a> {
     data_broken: bool,
     /// What comes on the data connection makes no sense any more.
     garbled: bool,
+    /// The data connection ended in the middle of what came on it, for all that is known.
+    broken: bool,
     exit: Option<ExitStatus>,
     /// When a worker that takes no more bytes must have ended.
     deaf: Option<Instant>,

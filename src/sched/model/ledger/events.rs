@@ -23,8 +23,9 @@ pub(super) enum Event {
     Write(usize),
     Started(usize, Ticket),
     Quiet(usize, u16, bool),
-    /// Did it run?
-    Finished(usize, Ticket, bool),
+    Finished(usize, Ticket),
+    /// Had it started?
+    Cancelled(usize, Ticket, bool),
     /// Had it started?
     Dropped(usize, Ticket, bool),
     Revoked(usize, Ticket),
@@ -83,7 +84,8 @@ impl Pool {
             88..=109 => Event::Write(slot),
             110..=129 => Event::Started(slot, ticket),
             130..=135 => Event::Quiet(slot, name, random.odds(2, 3)),
-            136..=162 => Event::Finished(slot, ticket, random.odds(9, 10)),
+            136..=156 => Event::Finished(slot, ticket),
+            157..=162 => Event::Cancelled(slot, ticket, random.odds(1, 2)),
             163..=165 => Event::Dropped(slot, ticket, random.odds(1, 2)),
             166..=172 => Event::Revoked(slot, ticket),
             173..=182 => Event::Cancel(id, random.odds(1, 2)),

@@ -54,6 +54,14 @@ fn named(violation: Violation) -> &'static str {
         Violation::StartedTwice(_) => "started twice",
         Violation::GivenBackStarted(_) => "given back when started",
         Violation::UnknownName(_) => "a name there is not",
+        Violation::NotCancelled(_) => "nobody cancelled it",
+    }
+}
+
+fn reply(finished: Finished<Token>) -> Option<Token> {
+    match finished {
+        Finished::Settle(token) => Some(token),
+        Finished::Abandoned => None,
     }
 }
 
@@ -172,16 +180,21 @@ impl Pool {
                 assert_eq!(found, self.reference.quiet(index, name, quiet));
                 found.map_or_else(named, |()| "quiet")
             }
-            Event::Finished(index, ticket, ran) => {
+            Event::Finished(index, ticket) => {
                 let due = self.ledger.expects(seat(index), ticket);
-                let found = self.ledger.finished(seat(index), ticket, ran);
+                let found = self.ledger.finished(seat(index), ticket).map(reply);
                 assert_eq!(due.err(), found.as_ref().err().copied());
-                let found = found.map(|finished| match finished {
-                    Finished::Settle(token) => Some(token),
-                    Finished::Abandoned => None,
-                });
-                let expected = self.reference.finished(index, ticket, ran);
+                let expected = self.reference.ended(index, ticket, true);
                 self.left(found, expected, ["finished", "finished, abandoned"])
+            }
+            Event::Cancelled(index, ticket, started) => {
+                let found = self.ledger.cancelled(seat(index), ticket, started);
+                let expected = self.reference.cancelled(index, ticket, started);
+                self.left(
+                    found.map(reply),
+                    expected,
+                    ["ended as asked", "ended, abandoned"],
+                )
             }
             Event::Revoked(index, ticket) => {
                 let found = self.ledger.revoked(seat(index), ticket);

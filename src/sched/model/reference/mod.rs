@@ -191,7 +191,7 @@ impl Reference {
     }
 
     /// The task that this end settles, unless it was abandoned.
-    pub(super) fn finished(
+    pub(super) fn ended(
         &mut self,
         slot: usize,
         ticket: Ticket,
@@ -210,6 +210,21 @@ impl Reference {
         Ok(Some(flight.id))
     }
 
+    /// The same of one that was to end.
+    pub(super) fn cancelled(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &self.workers[slot];
+        let flight = &worker.flights[worker.expects(ticket)?];
+        if !flight.cancelling && !flight.abandoned {
+            return Err(Violation::NotCancelled(ticket));
+        }
+        self.ended(slot, ticket, started)
+    }
+
     /// The task that this settles, because it was to end anyhow; any other stays until its worker has gone.
     pub(super) fn dropped(
         &mut self,
@@ -221,7 +236,7 @@ impl Reference {
         let at = worker.expects(ticket)?;
         let flight = &mut worker.flights[at];
         if flight.cancelling || flight.abandoned {
-            return self.finished(slot, ticket, started);
+            return self.ended(slot, ticket, started);
         }
         flight.started |= started;
         Ok(None)
