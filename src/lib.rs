@@ -125,11 +125,12 @@ mod wire;
 mod worker;
 
 pub use config::{
-    Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull,
+    KillPolicy, Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull,
 };
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,
-    RemoteError, StartError, Started, TaskError, WorkerStartError,
+    RemoteError, StartError, Started, TaskError, TimedOut, TimeoutEnd, TimeoutStage,
+    WorkerStartError,
 };
 pub use observe::{
     CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, RetireReason, SlotState,

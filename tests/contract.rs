@@ -15,13 +15,13 @@ use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
     CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
-    HasInitArgs, InitSpecs, Iter, Json, Kill, Launcher, LeastLoaded, LossCause, Map, MapAll,
-    MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent,
-    PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected, RemoteError,
-    Resize, Restart, Resume, RetireReason, RoundRobin, Routing, Slot, SlotState, SlotStatus,
-    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext, TaskError,
-    TaskHandle, TaskId, TaskMeta, TaskOptions, Unordered, WhenFull, WorkerInfo, WorkerLoad,
-    WorkerSpec, WorkerStartError, Workers,
+    HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy, Launcher, LeastLoaded, LossCause, Map,
+    MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig,
+    PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected,
+    RemoteError, Resize, Restart, Resume, RetireReason, RoundRobin, Routing, Slot, SlotState,
+    SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext,
+    TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage,
+    Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -84,6 +84,7 @@ impl Task for Full {
         // What is held over an await need not be `Send`.
         let state: Rc<App> = Rc::clone(cx.state());
         let _: (TaskId, u32, WorkerInfo) = (cx.id(), cx.attempt(), cx.worker());
+        let _: Option<Duration> = cx.remaining();
         if cx.is_cancelled() {
             cx.cancelled().await;
         }
@@ -190,6 +191,12 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
                 .backoff(Duration::from_millis(1), Duration::from_secs(1)),
         )
         .on_exhausted(OnExhausted::Escalate)
+        .timeout(Duration::from_secs(3))
+        .queue_timeout(Duration::from_secs(1))
+        .run_timeout(Duration::from_secs(2))
+        .kill(KillPolicy::Never)
+        .kill(KillPolicy::OnTimeout)
+        .kill(KillPolicy::Always)
         .max_attempts(2)
         .max_tasks(1000)
         .max_age(Duration::from_secs(3600))
@@ -289,6 +296,12 @@ fn routings(id: TaskId, slot: Slot) -> [Option<Slot>; 3] {
 async fn scheduling(workers: Workers) -> Result<(), StartError> {
     let options = TaskOptions::default().max_running(2);
     let _: Option<u32> = options.max_running;
+    let second = Duration::from_secs(1);
+    let options = options
+        .timeout(second)
+        .queue_timeout(second)
+        .run_timeout(second);
+    let _: [Option<Duration>; 3] = [options.timeout, options.queue_timeout, options.run_timeout];
     Pool::builder(workers)
         .task_options::<Plain>(options)
         .routing(LeastLoaded)
@@ -308,6 +321,10 @@ async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {
     let _: bool = handle.is_settled();
     handle.cancel();
     let _: Result<u32, TaskError<NoError>> = handle.await;
+    let timed = Submit::new(Plain(1)).timeout(Duration::from_secs(2));
+    let timed = timed.queue_timeout(Duration::from_secs(1));
+    pool.submit(timed.run_timeout(Duration::from_secs(1)))
+        .detach();
     pool.submit(Submit::new(Plain(1)).idempotent().exclusive())
         .detach();
     for priority in [Priority::High, Priority::Normal, Priority::Low] {
@@ -440,12 +457,13 @@ fn every_count(counts: Counts) {
         failed,
         panicked,
         cancelled,
+        timed_out,
         lost,
         rejected,
         codec,
         ..
     } = counts;
-    let settled = done + failed + panicked + cancelled + lost + rejected + codec;
+    let settled = done + failed + panicked + cancelled + timed_out + lost + rejected + codec;
     assert!(settled == counts.settled() && settled <= accepted);
 }
 
@@ -499,7 +517,8 @@ impl Handler<PoolEvent> for Watcher {
                     RetireReason::MaxTasks
                     | RetireReason::MaxAge
                     | RetireReason::Recycle
-                    | RetireReason::Resize,
+                    | RetireReason::Resize
+                    | RetireReason::Stuck,
                 uptime,
             } => {
                 let _: (WorkerInfo, Duration) = (worker, uptime);
@@ -569,6 +588,7 @@ fn every_task_error(error: TaskError<Refusal>) {
         TaskError::Failed(refusal) => drop(refusal),
         TaskError::Panicked(error) => every_remote_error(&error),
         TaskError::Cancelled { started } => is::<bool>(started),
+        TaskError::TimedOut(timed_out) => every_time_out(timed_out),
         TaskError::WorkerLost(report) => every_crash_report(&report),
         TaskError::Rejected(rejected) => every_rejection(rejected),
         TaskError::Codec(error) => every_codec_error(&error),
@@ -582,6 +602,27 @@ fn every_remote_error(error: &RemoteError) {
     let _: (Option<WorkerInfo>, Option<TaskId>) = (error.worker(), error.task());
     let _: String = error.report().to_string();
     let _: &(dyn Error + Send + Sync) = &**error;
+}
+
+fn every_time_out(timed_out: TimedOut) {
+    let TimedOut {
+        stage,
+        limit,
+        elapsed,
+        ended,
+        ..
+    } = timed_out;
+    let _: (Duration, Duration) = (limit, elapsed);
+    match stage {
+        TimeoutStage::Queued | TimeoutStage::Running | TimeoutStage::Deadline => {}
+        _ => {}
+    }
+    match ended {
+        TimeoutEnd::NeverStarted | TimeoutEnd::Dropped => {}
+        TimeoutEnd::WithWorker | TimeoutEnd::Unfinished => {}
+        _ => {}
+    }
+    let _: bool = timed_out.never_ran();
 }
 
 fn every_crash_report(report: &CrashReport) {
@@ -917,6 +958,10 @@ fn builder_has_the_defaults_of_its_docs() {
             backoff_max: 30s,
         },
         on_exhausted: OpenCircuit,
+        timeout: None,
+        queue_timeout: None,
+        run_timeout: None,
+        kill: OnTimeout,
         max_attempts: 3,
         max_tasks: None,
         max_age: None,
@@ -970,6 +1015,10 @@ fn zero_is_refused_where_it_makes_no_sense() {
     refused(builder().queue_limit(0), zero("queue_limit"));
     refused(builder().queue_bytes(0), zero("queue_bytes"));
     refused(builder().result_bytes(0), zero("result_bytes"));
+    refused(builder().timeout(Duration::ZERO), zero("timeout"));
+    let zero_wait = builder().queue_timeout(Duration::ZERO);
+    refused(zero_wait, zero("queue_timeout"));
+    refused(builder().run_timeout(Duration::ZERO), zero("run_timeout"));
     refused(builder().max_attempts(0), zero("max_attempts"));
     refused(builder().max_tasks(0), zero("max_tasks"));
     refused(builder().max_age(Duration::ZERO), zero("max_age"));

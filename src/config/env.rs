@@ -17,7 +17,7 @@ use crate::{config::PoolConfig, error::ConfigError};
 const GROUPS: [&str; 2] = ["restart", "stdio"];
 
 /// Those of one task name. The name comes before them in a variable, in lower case.
-const OF_A_TASK: [&str; 1] = ["max_running"];
+const OF_A_TASK: [&str; 4] = ["max_running", "queue_timeout", "run_timeout", "timeout"];
 
 /// What the environment says of one knob or of a group of them.
 #[derive(Debug, Clone)]

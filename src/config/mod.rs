@@ -52,6 +52,21 @@ pub enum OnExhausted {
     Escalate,
 }
 
+/// Whose end may go as far as SIGTERM and SIGKILL of a worker. Drains, stops and operators always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KillPolicy {
+    /// That of no task. One that does not end by itself keeps its place in its worker.
+    Never,
+    /// That of tasks over their `run_timeout` or `timeout`, whoever else is in the worker; and that of cancelled ones that
+    /// are alone there. The default.
+    #[default]
+    OnTimeout,
+    /// That of every task, whoever else is in the worker.
+    Always,
+}
+
 /// The knobs of a pool as a value: for a file, for the environment, and in [`Status::config`](crate::Status::config)
 /// with what was made of the automatic ones.
 ///
@@ -80,7 +95,8 @@ pub enum OnExhausted {
 /// grace = "3s"
 /// restart = { budget = 5, period = "10s", backoff_min = "100ms", backoff_max = "30s" }
 /// stdio = { stdout = "inherit", stderr = "relay" }
-/// tasks = { render = { max_running = 4 } }
+/// run_timeout = "30s"
+/// tasks = { render = { max_running = 4, run_timeout = "5m" } }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,6 +123,17 @@ pub struct PoolConfig {
     pub restart: Restart,
     /// What the pool does when that is of no use. Default: `"open-circuit"`.
     pub on_exhausted: OnExhausted,
+    /// How long a task may take in all, from its being accepted. Default: unlimited.
+    #[serde(with = "Limit::<Span>")]
+    pub timeout: Option<Duration>,
+    /// How long a task may wait for its first start. Default: unlimited.
+    #[serde(with = "Limit::<Span>")]
+    pub queue_timeout: Option<Duration>,
+    /// How long a task may run, each time that it is started. Default: unlimited.
+    #[serde(with = "Limit::<Span>")]
+    pub run_timeout: Option<Duration>,
+    /// Whose end may go as far as killing its worker. Default: `"on-timeout"`.
+    pub kill: KillPolicy,
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
@@ -157,6 +184,10 @@ impl Default for PoolConfig {
             when_full: WhenFull::default(),
             restart: Restart::default(),
             on_exhausted: OnExhausted::default(),
+            timeout: None,
+            queue_timeout: None,
+            run_timeout: None,
+            kill: KillPolicy::default(),
             max_attempts: 3,
             max_tasks: None,
             max_age: None,

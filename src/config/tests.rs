@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use crate::{
-    config::{OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
+    config::{KillPolicy, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
     error::ConfigError,
 };
 
@@ -28,6 +28,10 @@ fn unusual() -> PoolConfig {
             .period(Duration::from_secs(90))
             .backoff(Duration::from_micros(1), Duration::from_nanos(1_000_001)),
         on_exhausted: OnExhausted::Escalate,
+        timeout: Some(Duration::from_secs(30)),
+        queue_timeout: Some(Duration::from_millis(1500)),
+        run_timeout: Some(Duration::from_secs(120)),
+        kill: KillPolicy::Always,
         max_attempts: 1,
         max_tasks: Some(1000),
         max_age: Some(Duration::from_secs(3600)),
@@ -40,7 +44,14 @@ fn unusual() -> PoolConfig {
         stdio: Stdio::default()
             .stdout(Output::Null)
             .stderr(Output::Inherit),
-        tasks: BTreeMap::from([("big_one".to_owned(), TaskOptions::default().max_running(2))]),
+        tasks: BTreeMap::from([(
+            "big_one".to_owned(),
+            TaskOptions::default()
+                .max_running(2)
+                .timeout(Duration::from_secs(3600))
+                .queue_timeout(Duration::from_secs(2))
+                .run_timeout(Duration::from_secs(3)),
+        )]),
         socket_dir: Some("/run/thumbs".into()),
     }
 }
@@ -52,7 +63,7 @@ fn the_default_is_written_as_people_read_it() {
         r#"{"processes":"auto","concurrency":16,"queue_limit":"auto","queue_bytes":"256MiB","result_bytes":"256MiB","#,
         r#""when_full":"reject","#,
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
-        r#""on_exhausted":"open-circuit","max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
+        r#""on_exhausted":"open-circuit","timeout":"unlimited","queue_timeout":"unlimited","run_timeout":"unlimited","kill":"on-timeout","max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
         r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"tasks":{},"socket_dir":"auto"}"#,
     );
@@ -86,6 +97,10 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_RESTART_BACKOFF_MIN", "1us"),
         ("POOL_RESTART_BACKOFF_MAX", "1000001ns"),
         ("POOL_ON_EXHAUSTED", "escalate"),
+        ("POOL_TIMEOUT", "30s"),
+        ("POOL_QUEUE_TIMEOUT", "1500ms"),
+        ("POOL_RUN_TIMEOUT", "2m"),
+        ("POOL_KILL", "always"),
         ("POOL_MAX_ATTEMPTS", "1"),
         ("POOL_MAX_TASKS", "1000"),
         ("POOL_MAX_AGE", "1h"),
@@ -98,6 +113,9 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_STDIO_STDOUT", "null"),
         ("POOL_STDIO_STDERR", "inherit"),
         ("POOL_TASKS_BIG_ONE_MAX_RUNNING", "2"),
+        ("POOL_TASKS_BIG_ONE_TIMEOUT", "1h"),
+        ("POOL_TASKS_BIG_ONE_QUEUE_TIMEOUT", "2s"),
+        ("POOL_TASKS_BIG_ONE_RUN_TIMEOUT", "3s"),
         ("POOL_SOCKET_DIR", "/run/thumbs"),
         // Other programs' own.
         ("POOLS", "5"),

@@ -5,6 +5,7 @@
 //! | [`TaskError::Failed`] | yes | it is the task's own: handle it |
 //! | [`TaskError::Panicked`] | yes, in part | mend the task at [`RemoteError::location`]; the worker goes on |
 //! | [`TaskError::Cancelled`] | `started` says so | submit it again if it is still wanted and may run twice or never ran |
+//! | [`TaskError::TimedOut`] | [`TimedOut::never_ran`] says so | see which limit it names: raise it, or submit again later |
 //! | [`TaskError::WorkerLost`] | [`CrashReport::started`] says so | with 1 of [`suspects`](CrashReport::suspects) mend the task; else submit it again if it may run twice or never ran |
 //! | [`Rejected::QueueFull`] | no | submit later, or let `when_full` wait |
 //! | [`Rejected::Unavailable`] | no | submit again after `retry_after`; see why the workers end |
@@ -31,6 +32,7 @@ mod remote;
 mod signal;
 mod task;
 mod text;
+mod timed_out;
 
 #[cfg(test)]
 mod tests;
@@ -44,3 +46,4 @@ pub use pool::{ConfigError, StartError, WorkerStartError};
 pub use rejected::Rejected;
 pub use remote::RemoteError;
 pub use task::TaskError;
+pub use timed_out::{TimedOut, TimeoutEnd, TimeoutStage};

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::{CodecError, CrashReport, Rejected, RemoteError, Started};
+use super::{CodecError, CrashReport, Rejected, RemoteError, Started, TimedOut};
 
 /// Why a task came to no output.
 ///
@@ -37,6 +37,8 @@ pub enum TaskError<E> {
         /// Whether it had started, or may have.
         started: bool,
     },
+    /// The task was over one of its time limits.
+    TimedOut(TimedOut),
     /// The worker that had the task ended.
     WorkerLost(CrashReport),
     /// The pool did not take the task, or gave it back before it ran.
@@ -52,6 +54,7 @@ impl<E> TaskError<E> {
         match self {
             Self::Failed(_) | Self::Panicked(_) => false,
             Self::Cancelled { started } => !started,
+            Self::TimedOut(timed_out) => timed_out.never_ran(),
             Self::WorkerLost(report) => report.started() == Started::No,
             Self::Rejected(_) => true,
             Self::Codec(error) => error.never_ran(),
@@ -64,7 +67,7 @@ impl<E> TaskError<E> {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::WorkerLost(_) => true,
+            Self::WorkerLost(_) | Self::TimedOut(_) => true,
             Self::Rejected(reason) => reason.is_transient(),
             Self::Failed(_) | Self::Panicked(_) | Self::Cancelled { .. } | Self::Codec(_) => false,
         }
@@ -76,6 +79,7 @@ impl<E> TaskError<E> {
             Self::Failed(error) => TaskError::Failed(f(error)),
             Self::Panicked(error) => TaskError::Panicked(error),
             Self::Cancelled { started } => TaskError::Cancelled { started },
+            Self::TimedOut(timed_out) => TaskError::TimedOut(timed_out),
             Self::WorkerLost(report) => TaskError::WorkerLost(report),
             Self::Rejected(reason) => TaskError::Rejected(reason),
             Self::Codec(error) => TaskError::Codec(error),
@@ -90,7 +94,7 @@ impl<E> TaskError<E> {
         match self {
             Self::Failed(error) => of_failed(error),
             Self::Panicked(error) => error.source(),
-            Self::Cancelled { .. } => None,
+            Self::Cancelled { .. } | Self::TimedOut(_) => None,
             Self::WorkerLost(report) => report.source(),
             Self::Rejected(reason) => reason.source(),
             Self::Codec(error) => error.source(),
@@ -110,6 +114,7 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
                 "the task was cancelled when it had started or may have; \
                  see what it did before you submit it again",
             ),
+            Self::TimedOut(timed_out) => timed_out.fmt(f),
             Self::WorkerLost(report) => report.fmt(f),
             Self::Rejected(reason) => reason.fmt(f),
             Self::Codec(error) => error.fmt(f),

@@ -35,6 +35,8 @@ pub enum RetireReason {
     Recycle,
     /// There are to be fewer workers: [`Resize`](crate::Resize).
     Resize,
+    /// A task in it that is over its time limit does not end.
+    Stuck,
 }
 
 /// Something that happened to a pool. Subscribers get it by [`Subscribe`](crate::Subscribe).

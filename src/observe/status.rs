@@ -80,6 +80,8 @@ pub struct Counts {
     pub panicked: u64,
     /// Cancelled, by message or because nobody waited any more.
     pub cancelled: u64,
+    /// Over one of their time limits.
+    pub timed_out: u64,
     /// Lost with their worker.
     pub lost: u64,
     /// Refused after they were accepted, because the pool ended before they started.
@@ -96,6 +98,7 @@ impl Counts {
             + self.failed
             + self.panicked
             + self.cancelled
+            + self.timed_out
             + self.lost
             + self.rejected
             + self.codec
@@ -109,6 +112,7 @@ impl Counts {
             failed: self.failed - earlier.failed,
             panicked: self.panicked - earlier.panicked,
             cancelled: self.cancelled - earlier.cancelled,
+            timed_out: self.timed_out - earlier.timed_out,
             lost: self.lost - earlier.lost,
             rejected: self.rejected - earlier.rejected,
             codec: self.codec - earlier.codec,

@@ -13,6 +13,7 @@ use crate::{
     pool::PoolBuilder,
     sched::{RestartRules, Routing},
     supervisor::{Config, TaskTable},
+    task::TimeLimits,
     wire::Payload,
 };
 
@@ -57,7 +58,9 @@ impl<A> PoolBuilder<A> {
             .map(|args| args.and_then(|args| small_enough(args, knobs.max_frame_bytes)))
             .transpose()
             .map_err(|error| StartError::Worker(WorkerStartError::InitArgs(error)))?;
+        let limits = table.iter().map(|(name, _)| limits(&knobs, name)).collect();
         let config = Config {
+            limits,
             table,
             launcher,
             knobs,
@@ -81,13 +84,36 @@ fn known_tasks(knobs: &PoolConfig, table: &TaskTable) -> Result<(), ConfigError>
                 near: table.near(name),
             });
         }
-        if options.max_running == Some(0) {
-            return Err(ConfigError::Zero {
-                knob: "max_running",
-            });
+        for (knob, zero) in [
+            ("max_running", options.max_running == Some(0)),
+            ("timeout", options.timeout == Some(Duration::ZERO)),
+            (
+                "queue_timeout",
+                options.queue_timeout == Some(Duration::ZERO),
+            ),
+            ("run_timeout", options.run_timeout == Some(Duration::ZERO)),
+        ] {
+            if zero {
+                return Err(ConfigError::Zero { knob });
+            }
         }
     }
     Ok(())
+}
+
+/// How long tasks of a name may take.
+fn limits(knobs: &PoolConfig, name: &str) -> TimeLimits {
+    let own = knobs.tasks.get(name).copied().unwrap_or_default();
+    let own = TimeLimits {
+        total: own.timeout,
+        queue: own.queue_timeout,
+        run: own.run_timeout,
+    };
+    own.or(TimeLimits {
+        total: knobs.timeout,
+        queue: knobs.queue_timeout,
+        run: knobs.run_timeout,
+    })
 }
 
 /// How many processes a pool has at most.
@@ -107,6 +133,9 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         ("max_tasks", knobs.max_tasks == Some(0)),
         ("max_age", knobs.max_age == Some(Duration::ZERO)),
         ("start_timeout", knobs.start_timeout.is_zero()),
+        ("timeout", knobs.timeout == Some(Duration::ZERO)),
+        ("queue_timeout", knobs.queue_timeout == Some(Duration::ZERO)),
+        ("run_timeout", knobs.run_timeout == Some(Duration::ZERO)),
     ] {
         if zero {
             return Err(ConfigError::Zero { knob });

@@ -2,12 +2,12 @@
 //!
 //! Belongs here: the value with its options. Does not belong here: waiting for its outcome.
 
-use std::{fmt, hash::Hash, marker::PhantomData};
+use std::{fmt, hash::Hash, marker::PhantomData, time::Duration};
 
 use crate::{
     error::{CodecError, CodecSide, CodecValue, TaskError},
     supervisor::SubmitTask,
-    task::{Key, Priority, Task, Terms},
+    task::{Key, Priority, Task, Terms, TimeLimits},
     wire::{Payload, codec},
 };
 
@@ -28,6 +28,7 @@ use crate::{
 pub struct Submit<T> {
     payload: Result<Payload, CodecError>,
     terms: Terms,
+    limits: TimeLimits,
     task: PhantomData<fn() -> T>,
 }
 
@@ -41,6 +42,7 @@ impl<T: Task> Submit<T> {
                 exclusive: T::EXCLUSIVE,
                 ..Terms::default()
             },
+            limits: TimeLimits::default(),
             task: PhantomData,
         }
     }
@@ -54,6 +56,27 @@ impl<T: Task> Submit<T> {
     /// Runs the task alone in its worker. Default: [`Task::EXCLUSIVE`].
     pub fn exclusive(mut self) -> Self {
         self.terms.exclusive = true;
+        self
+    }
+
+    /// Sets how long the task may take in all, from its being accepted. Default: the pool's for its name
+    /// ([`PoolBuilder::timeout`](crate::PoolBuilder::timeout)).
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.limits.total = Some(limit);
+        self
+    }
+
+    /// Sets how long the task may wait for its first start. Default: the pool's for its name
+    /// ([`PoolBuilder::queue_timeout`](crate::PoolBuilder::queue_timeout)).
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.limits.queue = Some(limit);
+        self
+    }
+
+    /// Sets how long the task may run, each time that it is started. Default: the pool's for its name
+    /// ([`PoolBuilder::run_timeout`](crate::PoolBuilder::run_timeout)).
+    pub fn run_timeout(mut self, limit: Duration) -> Self {
+        self.limits.run = Some(limit);
         self
     }
 
@@ -86,6 +109,7 @@ impl<T: Task> Submit<T> {
             name: T::NAME,
             payload: self.payload,
             terms: self.terms,
+            limits: self.limits,
         }
     }
 }
@@ -101,6 +125,7 @@ impl<T> Clone for Submit<T> {
         Self {
             payload: self.payload.clone(),
             terms: self.terms,
+            limits: self.limits,
             task: PhantomData,
         }
     }
@@ -115,6 +140,9 @@ impl<T: Task> fmt::Debug for Submit<T> {
             .field("exclusive", &self.terms.exclusive)
             .field("priority", &self.terms.priority)
             .field("key", &self.terms.key.is_some())
+            .field("timeout", &self.limits.total)
+            .field("queue_timeout", &self.limits.queue)
+            .field("run_timeout", &self.limits.run)
             .finish()
     }
 }

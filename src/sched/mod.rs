@@ -35,7 +35,8 @@ mod routing;
 mod tests;
 
 pub(crate) use ledger::{
-    Cancelled, Dispatch, Finished, Full, Ledger, Limits, NewTask, Seat, Ticket, Verdict, Violation,
+    Cancelled, Dispatch, Expired, Finished, Full, Ledger, Limits, NewTask, Over, Seat, Ticket,
+    Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
 pub(crate) use rotation::{Rotation, changing_at_once};

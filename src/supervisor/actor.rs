@@ -26,6 +26,7 @@ use crate::{
     observe::{CloseReason, DrainReport, PoolEvent, PoolState},
     supervisor::{
         PoolCore,
+        clock::Clock,
         config::DEFAULT_DRAIN,
         core::End,
         proxy::{ProcessProxy, ReplaceWorker, WorkerEnded, WorkerReady},
@@ -64,6 +65,7 @@ pub struct PoolSupervisor {
     pub(super) home: Home,
     /// It is given up, and begins anew when its last worker has gone.
     pub(super) escalating: bool,
+    clock: Option<Clock>,
 }
 
 /// Where a pool lives.
@@ -99,6 +101,7 @@ impl PoolSupervisor {
             own: None,
             home,
             escalating: false,
+            clock: None,
         }
     }
 
@@ -183,6 +186,9 @@ impl Actor for PoolSupervisor {
         if self.core.control.is_ending() {
             return;
         }
+        // The one before its supervisor began it anew goes on.
+        let core = &self.core;
+        self.clock.get_or_insert_with(|| Clock::start(core));
         for slot in slots(0, self.core.control.size()) {
             self.add_proxy(slot, supervisor.clone());
             self.launch(slot, self.core.control.first_delay(slot));
@@ -267,6 +273,7 @@ impl Handler<Ended> for PoolSupervisor {
     fn handle(&mut self, _: Ended, ctx: &mut Context<Self>) {
         self.core.control.advance(PoolState::Stopped);
         self.keep = None;
+        self.clock = None;
         // Its supervisor would begin it anew. It goes when nobody has its address any more.
         if !matches!(self.home, Home::Supervised) {
             ctx.stop();

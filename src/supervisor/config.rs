@@ -5,7 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    config::PoolConfig, error::near_names, sched::RestartRules, supervisor::Launch, wire::Payload,
+    config::PoolConfig, error::near_names, sched::RestartRules, supervisor::Launch,
+    task::TimeLimits, wire::Payload,
 };
 
 /// How long a pool that nobody holds any more goes on with what it has accepted.
@@ -67,6 +68,8 @@ pub(crate) struct Config {
     /// from the start, is over then.
     pub(crate) one_life: bool,
     pub(crate) init_args: Option<Payload>,
+    /// By the numbers of names.
+    pub(crate) limits: Vec<TimeLimits>,
 }
 
 impl Config {
@@ -76,6 +79,12 @@ impl Config {
             let options = self.knobs.tasks.get(name);
             (name, options.and_then(|options| options.max_running))
         })
+    }
+
+    /// How long tasks of a name may take, unless they say otherwise.
+    pub(crate) fn limits(&self, name: u16) -> TimeLimits {
+        let limits = self.limits.get(usize::from(name)).copied();
+        limits.unwrap_or_default()
     }
 
     /// How many tasks may wait in a pool of so many processes.

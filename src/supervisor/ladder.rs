@@ -1,25 +1,49 @@
-//! How far the ending of cancelled tasks has come, in one worker.
+//! How far the ending of tasks has come, in one worker.
 //!
-//! Belongs here: which step is due when. Does not belong here: taking it.
+//! Belongs here: which step is due when, and how far it may go. Does not belong here: taking it.
 //!
 //! ```text
-//!   requested ──100 ms──▶ asked what the loop does ──(again every 100 ms)──▶ grace over
-//!       │ ended                │ ended     │ the loop is held by it:            │ its caller is settled;
-//!       ▼                      ▼           │ alone: kill; else revoke others    │ alone: end the worker, else wait until it is
-//!      gone                   gone         ▼                                    ▼
+//!   requested ──100 ms, or at once──▶ asked what the loop does ──(again every 100 ms)──▶ grace over
+//!       │ ended                            │ ended     │ the loop is held by it:            │ its caller is settled;
+//!       ▼                                  ▼           │ others are asked back; then        │ alone: end the worker;
+//!      gone                               gone         ▼ alone, or whoever is there: kill   ▼ else the others have 5 s, if it may
 //! ```
 //! Invariant: a task is forgotten as soon as it is no longer with its worker; without tasks no step is due.
 
 use std::time::{Duration, Instant};
 
-use crate::sched::Ticket;
+use crate::{config::KillPolicy, sched::Ticket, supervisor::core::EndedFor};
 
 /// How long a poll must have lasted before the loop counts as held.
 pub(super) const HELD: Duration = Duration::from_millis(100);
 
+/// Whom the end of a task may take along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reach {
+    /// Not even its worker.
+    Nobody,
+    /// Its worker, when nobody else is in that.
+    Alone,
+    /// Its worker, with whoever is in that.
+    Everybody,
+}
+
+impl Reach {
+    fn of(why: EndedFor, policy: KillPolicy) -> Self {
+        match (policy, why) {
+            (KillPolicy::Never, _) => Self::Nobody,
+            (KillPolicy::OnTimeout, EndedFor::Cancelled) => Self::Alone,
+            (KillPolicy::OnTimeout, EndedFor::TimedOut) | (KillPolicy::Always, _) => {
+                Self::Everybody
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Rung {
     ticket: Ticket,
+    why: EndedFor,
     requested: Instant,
     next_ask: Instant,
     expired: bool,
@@ -34,26 +58,40 @@ pub(super) enum Step {
     Expired(Ticket),
 }
 
-/// The cancelled tasks of one worker.
+/// The tasks of one worker that are to end.
 #[derive(Debug)]
 pub(super) struct Ladder {
     rungs: Vec<Rung>,
     grace: Duration,
+    policy: KillPolicy,
 }
 
 impl Ladder {
-    pub(super) fn new(grace: Duration) -> Self {
+    pub(super) fn new(grace: Duration, policy: KillPolicy) -> Self {
         Self {
             rungs: Vec::new(),
             grace,
+            policy,
         }
     }
 
-    pub(super) fn begin(&mut self, ticket: Ticket, now: Instant) {
+    /// A task is to end. One that was to end before has its time from then on.
+    pub(super) fn begin(&mut self, ticket: Ticket, why: EndedFor, now: Instant) {
+        // Who has run for too long may have held the loop for all that time.
+        let next_ask = match why {
+            EndedFor::Cancelled => now + HELD,
+            EndedFor::TimedOut => now,
+        };
+        if let Some(rung) = self.rungs.iter_mut().find(|rung| rung.ticket == ticket) {
+            rung.why = why;
+            rung.next_ask = rung.next_ask.min(next_ask);
+            return;
+        }
         self.rungs.push(Rung {
             ticket,
+            why,
             requested: now,
-            next_ask: now + HELD,
+            next_ask,
             expired: false,
         });
     }
@@ -71,12 +109,28 @@ impl Ladder {
         self.rungs.iter().any(|rung| rung.ticket == ticket)
     }
 
-    /// The tasks whose grace is over.
-    pub(super) fn expired(&self) -> impl Iterator<Item = Ticket> + '_ {
-        self.rungs
-            .iter()
-            .filter(|rung| rung.expired)
+    /// Whom the end of a task may take along; `None` if it is not to end.
+    pub(super) fn reach(&self, ticket: Ticket) -> Option<Reach> {
+        let rung = self.rungs.iter().find(|rung| rung.ticket == ticket)?;
+        Some(Reach::of(rung.why, self.policy))
+    }
+
+    /// A task in words.
+    pub(super) fn what(&self, ticket: Ticket) -> &'static str {
+        let rung = self.rungs.iter().find(|rung| rung.ticket == ticket);
+        match rung.map(|rung| rung.why) {
+            Some(EndedFor::TimedOut) => "a task that was over its time limit",
+            _ => "a cancelled task",
+        }
+    }
+
+    /// The tasks whose grace is over and that may take along that many.
+    pub(super) fn expired(&self, reach: Reach) -> Vec<Ticket> {
+        let expired = self.rungs.iter().filter(|rung| rung.expired);
+        expired
+            .filter(|rung| Reach::of(rung.why, self.policy) >= reach)
             .map(|rung| rung.ticket)
+            .collect()
     }
 
     /// When the next step is due.

@@ -15,6 +15,7 @@ pub(crate) mod actor;
 mod allowance;
 mod budget;
 mod child;
+mod clock;
 mod config;
 mod control;
 mod core;

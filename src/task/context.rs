@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     task::Poll,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -51,7 +52,16 @@ impl<S> TaskContext<S> {
         self.scope.worker
     }
 
-    /// Returns whether nobody wants the result any more: the caller has gone, cancelled, or the pool stops.
+    /// Returns how long the task may still take until it is ended: to its deadline (`timeout`) or, if that is earlier, to the
+    /// end of its `run_timeout`. `None` if it has neither; zero when the time is over.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let until = self.scope.until?;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns whether nobody wants the result any more: the caller has gone, cancelled, a time limit is over, or the pool
+    /// stops.
     ///
     /// True also inside a loop that never awaits: the request arrives on a thread of its own.
     #[must_use]

@@ -25,7 +25,7 @@ pub use ids::{Slot, TaskId, WorkerInfo};
 pub(crate) use scope::Scope;
 pub use state::FromState;
 pub use terms::Priority;
-pub(crate) use terms::{Key, Terms};
+pub(crate) use terms::{Key, Terms, TimeLimits};
 pub(crate) use waker::{keep, keep_among};
 
 use std::{fmt, future::Future};

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
+    time::Instant,
 };
 
 use crate::task::{Board, TaskId, WorkerInfo, keep_among};
@@ -22,6 +23,8 @@ pub(crate) struct Scope {
     pub(crate) worker: WorkerInfo,
     /// The most bytes that its output, or its error, may have.
     pub(crate) max_bytes: usize,
+    /// When it has to have ended.
+    pub(crate) until: Option<Instant>,
     board: Arc<Board>,
     cancelled: Cell<bool>,
     /// The task has asked to be told, so it gets time to end by itself.
@@ -39,6 +42,7 @@ impl Scope {
         worker: WorkerInfo,
         max_bytes: usize,
         board: Arc<Board>,
+        until: Option<Instant>,
     ) -> Self {
         Self {
             ticket,
@@ -46,6 +50,7 @@ impl Scope {
             attempt,
             worker,
             max_bytes,
+            until,
             board,
             cancelled: Cell::new(false),
             listens: Cell::new(false),

@@ -6,6 +6,7 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
     num::NonZeroU64,
     sync::OnceLock,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -69,4 +70,30 @@ pub(crate) struct Terms {
     pub(crate) exclusive: bool,
     pub(crate) priority: Priority,
     pub(crate) key: Option<Key>,
+}
+
+/// How long a task may take. `None` is no limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct TimeLimits {
+    /// From its being accepted to its end.
+    pub(crate) total: Option<Duration>,
+    /// From its being accepted to its first start.
+    pub(crate) queue: Option<Duration>,
+    /// From a start to its end.
+    pub(crate) run: Option<Duration>,
+}
+
+impl TimeLimits {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// With those of `wider` where there are none.
+    pub(crate) fn or(self, wider: Self) -> Self {
+        Self {
+            total: self.total.or(wider.total),
+            queue: self.queue.or(wider.queue),
+            run: self.run.or(wider.run),
+        }
+    }
 }

@@ -27,6 +27,7 @@ use crate::{
 /// | [`Failed`](TaskError::Failed) | what the task's own error says: its status, headers and body |
 /// | [`Rejected`](TaskError::Rejected), `QueueFull`, `Unavailable` or `Closed` | 503 with `Retry-After` in seconds |
 /// | `Rejected`, `TooLarge` | 413 |
+/// | [`TimedOut`](TaskError::TimedOut) | 504 |
 /// | all others | 500 |
 ///
 /// The body is the name of the status. What happened stays in the host, with the response, where a logging middleware
@@ -92,6 +93,7 @@ impl<E: ResponseError> ResponseError for TaskError<E> {
         match self {
             Self::Failed(error) => error.status_code(),
             Self::Rejected(reason) => rejected(reason),
+            Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked(_) | Self::Cancelled { .. } | Self::WorkerLost(_) | Self::Codec(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -15,7 +15,7 @@ use actix_web::{
 use crate::{
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, Crash, CrashReport, LossCause, Rejected,
-        RemoteError, Started, TaskError,
+        RemoteError, Started, TaskError, TimedOut, TimeoutEnd, TimeoutStage,
     },
     pool::MapError,
     task::{NoError, Slot},
@@ -146,6 +146,18 @@ fn panic_is_500_without_its_message() {
         Some("src/main.rs:1:1".to_owned()),
         Some("0: main".to_owned()),
     )));
+}
+
+#[test]
+fn task_over_its_time_is_504() {
+    let timed_out = TimedOut {
+        stage: TimeoutStage::Running,
+        limit: Duration::from_secs(1),
+        elapsed: Duration::from_secs(1),
+        ended: TimeoutEnd::Dropped,
+    };
+    let response = TaskError::<Teapot>::TimedOut(timed_out).error_response();
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
 }
 
 #[test]

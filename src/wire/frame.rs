@@ -24,11 +24,22 @@ pub(crate) enum HostFrame {
         attachments: Vec<u32>,
         /// Bytes that follow in parts.
         rest: u64,
+        /// Of a task with time limits. Its start is announced whatever its name.
+        left: Option<TimeLeft>,
     },
     /// Tail: the next bytes of this ticket's value. Ticket 0 is the handshake.
     Part { ticket: u64 },
     /// The worker may have this many tasks that it has not started (not used yet).
     Credit { tasks: u32 },
+}
+
+/// How long a task may take, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TimeLeft {
+    /// From now to its deadline.
+    pub(crate) total: Option<u64>,
+    /// From its start to its end.
+    pub(crate) run: Option<u64>,
 }
 
 /// How many slow polls of one name a worker reports. The host may have a reason to ignore one.
@@ -80,6 +91,8 @@ pub(crate) enum Outcome {
     },
     /// Tail: an encoded `CodecError`.
     Codec,
+    /// It did not start, because its deadline was over.
+    Expired,
 }
 
 /// Control connection, host to worker.

@@ -22,8 +22,8 @@ mod writer;
 
 pub use blob::Blob;
 pub(crate) use frame::{
-    ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, WorkerFrame, frame_bytes,
-    parse,
+    ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, TimeLeft, WorkerFrame,
+    frame_bytes, parse,
 };
 pub(crate) use handshake::{
     Channel, Hello, Offer, PROTOCOL, Place, StartConfig, TOKEN_BYTES, Token, Welcome,

@@ -32,6 +32,7 @@ use crate::{
     wire::{Outcome, Payload, SLOW_POLLS, WorkerFrame},
     worker::{
         Program,
+        limits::Limits,
         mourning::{Mourned, Mourning},
         outbox::Outbox,
         tracked::Tracked,
@@ -52,6 +53,7 @@ pub(crate) struct Incoming {
     pub(crate) attempt: u32,
     pub(crate) name: u16,
     pub(crate) payload: Payload,
+    pub(crate) limits: Option<Limits>,
 }
 
 /// What is known of the tasks of one name.
@@ -160,6 +162,7 @@ impl Executor {
             self.worker,
             self.max_bytes,
             Arc::clone(&self.board),
+            task.limits.and_then(|limits| limits.end(began)),
         ));
         self.active.set(self.active.get() + 1);
         let Some(entry) = self.program.tasks.get(usize::from(task.name)) else {

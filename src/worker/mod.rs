@@ -19,6 +19,7 @@ mod control;
 mod entry;
 mod executor;
 mod greeting;
+mod limits;
 mod mourning;
 mod outbox;
 mod program;

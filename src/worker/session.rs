@@ -23,6 +23,7 @@ use crate::{
         InitFailure, Program,
         executor::{Executor, Incoming},
         greeting::{catch, ended_by, fail, initialize, welcome},
+        limits::Limits,
         outbox::Outbox,
     },
 };
@@ -131,7 +132,7 @@ pub(crate) async fn serve(
 }
 
 /// What the first frame of a task says of it.
-type Head = (TaskId, u32, u16);
+type Head = (TaskId, u32, u16, Option<Limits>);
 
 /// A worker that serves.
 struct Session {
@@ -243,9 +244,11 @@ impl Session {
                     name,
                     attachments,
                     rest,
+                    left,
                     // Tickets come in order: one that comes again would have its task run again.
                 } if usize::from(name) < self.names && ticket > self.last_read => {
-                    let head = (TaskId::new(id), attempt, name);
+                    let limits = left.map(|left| Limits::new(left, Instant::now()));
+                    let head = (TaskId::new(id), attempt, name, limits);
                     self.last_read = ticket;
                     let whole = self.assembly.first(ticket, head, attachments, rest, tail);
                     (ticket, whole)
@@ -253,13 +256,16 @@ impl Session {
                 HostFrame::Part { ticket } => (ticket, self.assembly.part(ticket, tail)),
                 _ => return Err(ServeEnd::Protocol),
             };
-            if let Some(((id, attempt, name), payload)) = whole.map_err(|_| ServeEnd::Protocol)? {
+            if let Some(((id, attempt, name, limits), payload)) =
+                whole.map_err(|_| ServeEnd::Protocol)?
+            {
                 self.queue.push_back(Incoming {
                     ticket,
                     id,
                     attempt,
                     name,
                     payload,
+                    limits,
                 });
             }
         }
@@ -274,7 +280,8 @@ impl Session {
             let Some(task) = self.queue.front() else {
                 return true;
             };
-            let (ticket, loud) = (task.ticket, self.executor.is_loud(task.name));
+            let (ticket, until) = (task.ticket, task.limits.and_then(|limits| limits.until));
+            let loud = task.limits.is_some() || self.executor.is_loud(task.name);
             // Once, and first of all: of a task that was given back the host must hear nothing more.
             if self.announced.is_none() && !self.board.start(ticket) {
                 self.queue.pop_front();
@@ -288,6 +295,12 @@ impl Session {
                 self.queue.pop_front();
                 self.announced = None;
                 self.executor.refuse(ticket);
+                continue;
+            }
+            if self.announced.is_none() && until.is_some_and(|until| Instant::now() >= until) {
+                self.queue.pop_front();
+                let nothing = Payload::default();
+                self.executor.report(ticket, Outcome::Expired, &nothing);
                 continue;
             }
             if loud && self.announced.is_none() {

@@ -92,6 +92,7 @@ async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFram
             name: 0,
             attachments: Vec::new(),
             rest: 0,
+            left: None,
         };
         frame_bytes(&task, &[], &mut out).unwrap();
     }
@@ -187,6 +188,7 @@ fn start_is_said_before_its_name_gets_loud() {
             attempt: 1,
             name: 0,
             payload: Payload::default(),
+            limits: None,
         };
         executor.start(task, false, Instant::now());
         poll_fn(|cx| executor.out.poll_flush(cx)).await.unwrap();

@@ -241,6 +241,14 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("nobody had cancelled", 0),
         ),
         case(
+            "lets_a_task_expire_that_has_no_limit",
+            Serving(|it| {
+                let ticket = it.held[1].ticket;
+                it.tell(ticket, Outcome::Expired, &[]);
+            }),
+            Ends("nobody had cancelled", 0),
+        ),
+        case(
             "start_of_an_unsent_ticket",
             Serving(|it| {
                 let ticket = it.last + 1;

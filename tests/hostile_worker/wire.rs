@@ -54,6 +54,7 @@ pub(crate) enum HostFrame {
         name: u16,
         attachments: Vec<u32>,
         rest: u64,
+        left: Option<(Option<u64>, Option<u64>)>,
     },
     Part {
         ticket: u64,
@@ -109,6 +110,7 @@ pub(crate) enum Outcome {
     Panicked,
     Cancelled { started: bool },
     Codec,
+    Expired,
 }
 
 #[derive(Deserialize)]

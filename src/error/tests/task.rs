@@ -9,7 +9,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{codec, report, segfault};
-use crate::error::{CodecValue, Rejected, RemoteError, Started, TaskError};
+use crate::error::{
+    CodecValue, Rejected, RemoteError, Started, TaskError, TimedOut, TimeoutEnd, TimeoutStage,
+};
 use crate::task::{Slot, TaskId, WorkerInfo};
 
 fn panic(backtrace: Option<&str>) -> RemoteError {
@@ -18,6 +20,44 @@ fn panic(backtrace: Option<&str>) -> RemoteError {
         Some("src/resize.rs:12:5".to_owned()),
         backtrace.map(str::to_owned),
     )
+}
+
+fn late(ended: TimeoutEnd) -> TimedOut {
+    TimedOut {
+        stage: TimeoutStage::Queued,
+        limit: Duration::from_millis(1500),
+        elapsed: Duration::from_micros(1_534_567),
+        ended,
+    }
+}
+
+#[test]
+fn time_out_says_which_limit_and_what_became_of_the_task() {
+    check(
+        &TaskError::TimedOut(late(TimeoutEnd::NeverStarted)),
+        "the task had not started after 1.5s, over its `queue_timeout` of 1.5s; \
+         it never ran, so it is safe to submit again",
+    );
+    let stage = TimeoutStage::Running;
+    let ran = late(TimeoutEnd::Dropped);
+    check(
+        &TaskError::TimedOut(TimedOut { stage, ..ran }),
+        "the task had not ended 1.5s after its start, over its `run_timeout` of 1.5s; \
+         its worker has dropped it at an await and goes on",
+    );
+    let ran = late(TimeoutEnd::WithWorker);
+    check(
+        &TaskError::TimedOut(TimedOut { stage, ..ran }),
+        "the task had not ended 1.5s after its start, over its `run_timeout` of 1.5s; \
+         it ended with its worker",
+    );
+    let stage = TimeoutStage::Deadline;
+    let runs = late(TimeoutEnd::Unfinished);
+    check(
+        &TaskError::TimedOut(TimedOut { stage, ..runs }),
+        "the task had not settled after 1.5s, over its `timeout` of 1.5s; \
+         it may still run for a moment, until the pool has ended it",
+    );
 }
 
 fn lost<E>(started: Started) -> TaskError<E> {
@@ -124,9 +164,25 @@ fn submitting_again_is_safe_and_useful_where_the_tables_say() {
         name: "resize",
         near: Vec::new(),
     };
-    let table: [(TaskError<()>, bool, bool); 15] = [
+    let table: [(TaskError<()>, bool, bool); 19] = [
         (TaskError::Failed(()), false, false),
         (TaskError::Panicked(panic(None)), false, false),
+        (
+            TaskError::TimedOut(late(TimeoutEnd::NeverStarted)),
+            true,
+            true,
+        ),
+        (TaskError::TimedOut(late(TimeoutEnd::Dropped)), false, true),
+        (
+            TaskError::TimedOut(late(TimeoutEnd::WithWorker)),
+            false,
+            true,
+        ),
+        (
+            TaskError::TimedOut(late(TimeoutEnd::Unfinished)),
+            false,
+            true,
+        ),
         (TaskError::Cancelled { started: false }, true, false),
         (TaskError::Cancelled { started: true }, false, false),
         (lost(Started::Yes), false, true),

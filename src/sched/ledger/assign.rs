@@ -282,6 +282,7 @@ impl<P, R> Ledger<P, R> {
                 started: false,
                 cancelling: false,
                 abandoned: false,
+                announced: self.clocks.contains(id),
                 picked,
             },
         );
@@ -298,7 +299,12 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Hands over what is to be written to a worker now.
-    pub(crate) fn take_outbox(&mut self, seat: Seat, mut write: impl FnMut(Dispatch<&P>)) {
+    pub(crate) fn take_outbox(
+        &mut self,
+        seat: Seat,
+        now: impl Fn() -> Instant,
+        mut write: impl FnMut(Dispatch<&P>),
+    ) {
         let Some(place) = self.places.get_mut(seat.index()) else {
             return;
         };
@@ -313,6 +319,9 @@ impl<P, R> Ledger<P, R> {
                     id: flight.id,
                     name: task.name,
                     attempt: task.attempt,
+                    left: (flight.announced)
+                        .then(|| self.clocks.left(flight.id, now()))
+                        .flatten(),
                     payload: &task.payload,
                 });
             }

@@ -3,6 +3,8 @@
 //! Belongs here: tickets, starts, and questions about what is in flight. Does not belong here: ends.
 //! Invariant: a report that no honest worker makes is a [`Violation`] and changes nothing.
 
+use std::time::Instant;
+
 use crate::{
     sched::ledger::{
         Ledger, Seat, Ticket, Violation,
@@ -20,6 +22,13 @@ impl<P, R> Ledger<P, R> {
             return Err(Violation::StartedTwice(ticket));
         }
         Ok(flight.id)
+    }
+
+    /// A task that a worker has said to start runs from now on.
+    pub(crate) fn runs(&mut self, id: TaskId, now: impl FnOnce() -> Instant) {
+        if self.clocks.contains(id) {
+            self.clocks.started(id, now());
+        }
     }
 
     /// A worker says whether it goes on announcing the starts of tasks of this name.

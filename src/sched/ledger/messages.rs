@@ -2,10 +2,12 @@
 //!
 //! Belongs here: the plain values of its methods. Does not belong here: what it keeps.
 
+use std::time::Duration;
+
 use crate::{
     error::Started,
-    sched::ledger::Seat,
-    task::{Slot, TaskId, Terms},
+    sched::ledger::{Over, Seat},
+    task::{Slot, TaskId, Terms, TimeLimits},
 };
 
 /// Names one sending of one task over one connection, counted from 1.
@@ -18,6 +20,7 @@ pub(crate) struct NewTask<P, R> {
     pub(crate) payload: P,
     pub(crate) bytes: usize,
     pub(crate) terms: Terms,
+    pub(crate) limits: TimeLimits,
     pub(crate) reply: R,
 }
 
@@ -29,6 +32,7 @@ impl<P, R> NewTask<P, R> {
             payload: self.payload,
             bytes: self.bytes,
             terms: self.terms,
+            limits: self.limits,
             reply,
         };
         (task, self.reply)
@@ -51,6 +55,8 @@ pub(crate) struct Dispatch<P> {
     pub(crate) id: TaskId,
     pub(crate) name: u16,
     pub(crate) attempt: u32,
+    /// How long it may still take in all, and how long run, if it has limits.
+    pub(crate) left: Option<(Option<Duration>, Option<Duration>)>,
     pub(crate) payload: P,
 }
 
@@ -98,12 +104,30 @@ pub(crate) enum Cancelled<R> {
     Unknown,
 }
 
+/// A task that is over one of its limits.
+#[derive(Debug)]
+pub(crate) enum Expired<R> {
+    /// It was not with a worker: settled here and now.
+    Waiting { reply: R, over: Over },
+    /// It is with one. A deadline settles it here and now, if nothing had; `first` says that the worker has to be told.
+    Flight {
+        seat: Seat,
+        ticket: Ticket,
+        first: bool,
+        reply: Option<(R, Over)>,
+    },
+    /// It has waited for too long and may have started: its worker is asked.
+    Asked { seat: Seat, ticket: Ticket },
+}
+
 /// One task that was with a worker that has gone.
 #[derive(Debug)]
 pub(crate) struct LostTask<R> {
     pub(crate) id: TaskId,
     pub(crate) started: Started,
     pub(crate) verdict: Verdict,
+    /// Why it was being ended.
+    pub(crate) over: Option<Over>,
     pub(crate) reply: R,
 }
 

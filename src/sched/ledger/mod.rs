@@ -6,6 +6,8 @@
 
 mod assign;
 mod by_class;
+mod clocks;
+mod expire;
 mod flight;
 mod keys;
 mod line;
@@ -18,17 +20,19 @@ mod waiting;
 
 use std::time::Instant;
 
+pub(crate) use clocks::Over;
 #[cfg(test)]
 pub(crate) use keys::candidates;
 pub(crate) use messages::{
-    Cancelled, Dispatch, Finished, Full, Limits, Lost, LostTask, NewTask, Quantities, Ticket,
-    Unsettled, Verdict, Violation,
+    Cancelled, Dispatch, Expired, Finished, Full, Limits, Lost, LostTask, NewTask, Quantities,
+    Ticket, Unsettled, Verdict, Violation,
 };
 
 use crate::{
     sched::{
         ledger::{
             by_class::ByClass,
+            clocks::Clocks,
             keys::Keys,
             line::{Line, Order},
             place::Place,
@@ -119,6 +123,8 @@ pub(crate) struct Ledger<P, R> {
     bytes: ByClass<usize>,
     max_attempts: u32,
     names: Vec<Name>,
+    /// Of tasks that have time limits.
+    clocks: Clocks,
     cursor: usize,
 }
 
@@ -156,6 +162,7 @@ impl<P, R> Ledger<P, R> {
             bytes: ByClass::default(),
             max_attempts,
             names: names.collect(),
+            clocks: Clocks::default(),
             cursor: 0,
         }
     }

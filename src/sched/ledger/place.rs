@@ -38,6 +38,8 @@ pub(super) struct Flight {
     pub(super) started: bool,
     pub(super) cancelling: bool,
     pub(super) abandoned: bool,
+    /// Its start is announced whatever its name, because it has limits.
+    pub(super) announced: bool,
     /// What a routing that has picked this worker is to hear of in the end.
     pub(super) picked: Option<Box<TaskMeta>>,
 }
@@ -53,7 +55,7 @@ impl Flight {
     ) -> Started {
         if self.started {
             Started::Yes
-        } else if ticket <= written && (!read || quiet.contains(&self.name)) {
+        } else if ticket <= written && (!read || !self.announced && quiet.contains(&self.name)) {
             Started::Unknown
         } else {
             Started::No

@@ -71,7 +71,12 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// A worker does not have a task any more: its credit comes back.
-    fn landed(&mut self, seat: Seat, ticket: Ticket, ran: bool) -> Result<Flight, Violation> {
+    pub(super) fn landed(
+        &mut self,
+        seat: Seat,
+        ticket: Ticket,
+        ran: bool,
+    ) -> Result<Flight, Violation> {
         let place = self
             .place_mut(seat)
             .ok_or(Violation::UnsentTicket(ticket))?;
@@ -94,8 +99,11 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// Removes a task and hands out its reply: the one way in which a reply leaves for good.
-    fn settle(&mut self, id: TaskId) -> Option<R> {
+    pub(super) fn settle(&mut self, id: TaskId) -> Option<R> {
         let task = self.tasks.remove(id.get())?;
+        if !self.clocks.is_empty() {
+            self.clocks.remove(id);
+        }
         *self.bytes.of_mut(task.terms.priority) -= task.bytes;
         Some(task.reply)
     }
@@ -158,7 +166,7 @@ impl<P, R> Ledger<P, R> {
             return Err(Violation::GivenBackStarted(ticket));
         }
         let flight = self.landed(seat, ticket, false)?;
-        if flight.cancelling {
+        if flight.cancelling || self.clocks.over(flight.id).is_some() {
             return Ok(self.settle(flight.id));
         }
         self.requeue(flight.id);
@@ -196,7 +204,9 @@ impl<P, R> Ledger<P, R> {
             let Some(task) = self.tasks.get_mut(flight.id.get()) else {
                 continue;
             };
-            let again = !flight.cancelling
+            let over = self.clocks.over(flight.id);
+            let ending = flight.cancelling || over.is_some();
+            let again = !ending
                 && match started {
                     Started::No => true,
                     _ if !task.terms.idempotent => false,
@@ -213,7 +223,8 @@ impl<P, R> Ledger<P, R> {
                 lost.settled.push(LostTask {
                     id: flight.id,
                     started,
-                    verdict: if flight.cancelling {
+                    over,
+                    verdict: if ending {
                         Verdict::Cancelled
                     } else {
                         Verdict::Lost
@@ -254,6 +265,7 @@ impl<P, R> Ledger<P, R> {
                 let started = flight.started(ticket, place.written, &place.quiet, false);
                 flight.abandoned = true;
                 if let Some(task) = self.tasks.remove(flight.id.get()) {
+                    self.clocks.remove(flight.id);
                     *self.bytes.of_mut(task.terms.priority) -= task.bytes;
                     taken.push(Unsettled {
                         id: flight.id,

@@ -67,7 +67,7 @@ impl<P, R> Ledger<P, R> {
         &mut self,
         task: NewTask<P, R>,
         limits: Option<Limits>,
-        now: impl FnOnce() -> Instant,
+        now: impl Fn() -> Instant,
     ) -> Result<TaskId, (Full, NewTask<P, R>)> {
         let priority = task.terms.priority;
         if let Some(limits) = limits {
@@ -84,7 +84,12 @@ impl<P, R> Ledger<P, R> {
         let id = TaskId::new(self.next_id);
         self.next_id += 1;
         *self.bytes.of_mut(priority) += task.bytes;
-        let since = self.ageing.stamp(priority, now);
+        let mut at = None;
+        let mut now = || *at.get_or_insert_with(&now);
+        let since = self.ageing.stamp(priority, &mut now);
+        if !task.limits.is_none() {
+            self.clocks.insert(id, task.limits, now());
+        }
         self.tasks.insert(
             id.get(),
             Entry {
@@ -167,6 +172,7 @@ impl<P, R> Ledger<P, R> {
     pub(super) fn requeue(&mut self, id: TaskId) {
         if let Some(priority) = self.set_at(id, At::Queue) {
             self.queues.of_mut(priority).requeue(id);
+            self.clocks.waits(id);
         }
     }
 

@@ -7,6 +7,7 @@
 //! `ACTIX_MP_MODEL_EVENTS` sets the number of events of each test, 100 000 by default; a release build does ten million
 //! in ten seconds or so. `ACTIX_MP_MODEL_SEED` repeats a run, which otherwise has a seed of its own each time.
 
+mod clocks;
 mod ledger;
 mod queue;
 mod random;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::{
     sched::{Ledger, NewTask, Seat, Ticket},
-    task::{Slot, TaskId, Terms},
+    task::{Slot, TaskId, Terms, TimeLimits},
 };
 
 const A: Seat = Seat::new(0);
@@ -36,6 +36,7 @@ fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive:
             exclusive,
             ..Terms::default()
         },
+        limits: TimeLimits::default(),
         reply,
     };
     ledger.accept(task, None, Instant::now).unwrap()
@@ -45,6 +46,6 @@ fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive:
 fn send(ledger: &mut Ledger<(), &'static str>, seat: Seat) -> Vec<(Ticket, TaskId)> {
     ledger.assign(false, Instant::now, |_| {});
     let mut sent = Vec::new();
-    ledger.take_outbox(seat, |task| sent.push((task.ticket, task.id)));
+    ledger.take_outbox(seat, Instant::now, |task| sent.push((task.ticket, task.id)));
     sent
 }

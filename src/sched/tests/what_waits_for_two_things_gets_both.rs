@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{A, B};
 use crate::{
     sched::{Ledger, NewTask, Seat, Ticket},
-    task::{Key, Slot, TaskId, Terms},
+    task::{Key, Slot, TaskId, Terms, TimeLimits},
 };
 
 const FREE: u16 = 0;
@@ -18,6 +18,7 @@ fn accept(ledger: &mut Ledger<(), ()>, name: u16, terms: Terms) -> TaskId {
         payload: (),
         bytes: 1,
         terms,
+        limits: TimeLimits::default(),
         reply: (),
     };
     ledger.accept(task, None, Instant::now).unwrap()
@@ -26,7 +27,9 @@ fn accept(ledger: &mut Ledger<(), ()>, name: u16, terms: Terms) -> TaskId {
 fn send(ledger: &mut Ledger<(), ()>, seat: Seat) -> Option<(Ticket, TaskId)> {
     ledger.assign(false, Instant::now, |_| {});
     let mut sent = None;
-    ledger.take_outbox(seat, |task| sent = Some((task.ticket, task.id)));
+    ledger.take_outbox(seat, Instant::now, |task| {
+        sent = Some((task.ticket, task.id))
+    });
     sent
 }
 

@@ -121,6 +121,7 @@ impl PoolCore {
     /// There may be room, credit, or nothing left. What follows from it outside this crate is left to `after`.
     pub(super) fn freed(&self, state: &mut State, after: &mut After) {
         self.assign(state);
+        state.set_alarm();
         after.replaced = state.ledger.take_replaced().or(after.replaced.take());
         let limit = self.queue_limit();
         if state.full && state.ledger.quantities().waiting < limit {

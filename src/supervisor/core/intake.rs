@@ -15,7 +15,7 @@ use crate::{
         core::{Admission, After, State},
         reply::{Reply, Settled},
     },
-    task::{TaskId, Terms},
+    task::{TaskId, Terms, TimeLimits},
     wire::Payload,
 };
 
@@ -25,6 +25,7 @@ pub(crate) struct SubmitTask {
     pub(crate) name: &'static str,
     pub(crate) payload: Result<Payload, CodecError>,
     pub(crate) terms: Terms,
+    pub(crate) limits: TimeLimits,
 }
 
 impl SubmitTask {
@@ -102,6 +103,7 @@ impl PoolCore {
                     state.ledger.expedite(id);
                 }
                 self.assign(state);
+                state.set_alarm();
                 replaced = state.ledger.take_replaced();
             }
             accepted
@@ -178,6 +180,7 @@ impl PoolCore {
                 }
             }
             self.assign(state);
+            state.set_alarm();
             after.replaced = state.ledger.take_replaced();
         }
         self.finish(after);
@@ -221,6 +224,7 @@ impl PoolCore {
                 idempotent: task.terms.idempotent && !self.config.one_life,
                 ..task.terms
             },
+            limits: task.limits.or(self.config.limits(name)),
             reply: (),
         })
     }
@@ -232,6 +236,7 @@ impl PoolCore {
             name,
             payload: Ok(task.payload),
             terms: task.terms,
+            limits: task.limits,
         }
     }
 

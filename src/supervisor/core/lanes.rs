@@ -28,8 +28,17 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     pub(crate) control: Vec<ControlToWorker>,
-    /// Tickets whose ladder begins.
-    pub(crate) cancels: Vec<Ticket>,
+    /// Tickets whose ladder begins, or goes further than it would.
+    pub(crate) cancels: Vec<(Ticket, EndedFor)>,
+}
+
+/// Why a task with a worker is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedFor {
+    /// Nobody wants it any more.
+    Cancelled,
+    /// It is over a time limit.
+    TimedOut,
 }
 
 /// Wakes the session of a seat.
@@ -85,11 +94,27 @@ impl State {
         });
     }
 
+    /// Has the session of a seat ask for a task back.
+    pub(super) fn ask_back(&mut self, seat: Seat, ticket: Ticket) {
+        if let Some(lane) = self.lanes.get_mut(seat.index()) {
+            lane.control.push(ControlToWorker::Revoke { ticket });
+            lane.signal.raise();
+        }
+    }
+
     /// Has the session of a seat begin the ladder of a task.
-    pub(super) fn begin_ladder(&mut self, seat: Seat, ticket: Ticket) {
+    pub(super) fn begin_ladder(&mut self, seat: Seat, ticket: Ticket, why: EndedFor) {
         if let Some(lane) = self.lanes.get_mut(seat.index()) {
             lane.control.push(ControlToWorker::Cancel { ticket });
-            lane.cancels.push(ticket);
+            lane.cancels.push((ticket, why));
+            lane.signal.raise();
+        }
+    }
+
+    /// A task whose ladder has begun is over a time limit, too.
+    pub(super) fn raise_ladder(&mut self, seat: Seat, ticket: Ticket) {
+        if let Some(lane) = self.lanes.get_mut(seat.index()) {
+            lane.cancels.push((ticket, EndedFor::TimedOut));
             lane.signal.raise();
         }
     }
@@ -105,7 +130,7 @@ impl PoolCore {
     ) {
         let mut state = self.lock();
         // From where the payload is: a clone of it may have to allocate.
-        state.ledger.take_outbox(seat, write);
+        state.ledger.take_outbox(seat, Instant::now, write);
         if let Some(lane) = state.lanes.get_mut(seat.index()) {
             into.control.append(&mut lane.control);
             into.cancels.append(&mut lane.cancels);

@@ -7,6 +7,7 @@
 //! to be alive.
 
 mod assign;
+mod clock;
 mod end;
 mod intake;
 mod lanes;
@@ -27,7 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
-pub(crate) use lanes::{Attached, Outgoing};
+pub(crate) use lanes::{Attached, EndedFor, Outgoing};
 pub(crate) use settle::Event;
 
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
         Config,
         budget::ResultBudget,
         control::Control,
-        core::lanes::Signal,
+        core::{clock::Alarm, lanes::Signal},
         reply::{Reply, Settled},
     },
     task::{Fault, FaultPoint, Priority, TaskId},
@@ -59,7 +60,7 @@ enum Admission {
 struct Lane {
     signal: Arc<Signal>,
     control: Vec<ControlToWorker>,
-    cancels: Vec<Ticket>,
+    cancels: Vec<(Ticket, EndedFor)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +80,7 @@ struct State {
     full: bool,
     /// Maps that wait for room for a task of this class.
     room: Vec<(Priority, Waker)>,
+    alarm: Alarm,
 }
 
 /// What follows from a change and must not happen under the lock, because it runs code of others.
@@ -130,6 +132,7 @@ impl PoolCore {
                 ending: false,
                 full: false,
                 room: Vec::new(),
+                alarm: Alarm::default(),
             }),
             queue_limit,
             control: Control::new(slots, config.rules),

@@ -4,15 +4,18 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    error::{Crash, CrashReport, Rejected, Started, capture},
+    error::{Crash, CrashReport, Rejected, Started, TimedOut, TimeoutEnd, capture},
     observe::{Counts, PoolEvent, log},
-    sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
+    sched::{Cancelled, Finished, Over, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
-        core::{After, State, in_the_fall_of_a_routing},
+        core::{After, EndedFor, State, in_the_fall_of_a_routing},
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
@@ -36,6 +39,26 @@ pub(crate) enum Event {
         started: bool,
     },
     Revoked(Ticket),
+    /// Not started, because its time was over.
+    Expired(Ticket),
+}
+
+pub(super) fn timed_out(over: Over, ended: TimeoutEnd) -> Settled {
+    Settled::TimedOut(TimedOut {
+        stage: over.stage,
+        limit: over.limit,
+        elapsed: over.elapsed,
+        ended,
+    })
+}
+
+/// The end of a task that its worker was asked to end.
+fn ended_for(over: Option<Over>, started: bool) -> Settled {
+    match over {
+        None => Settled::Cancelled { started },
+        Some(over) if started => timed_out(over, TimeoutEnd::Dropped),
+        Some(over) => timed_out(over, TimeoutEnd::NeverStarted),
+    }
 }
 
 impl PoolCore {
@@ -59,7 +82,7 @@ impl PoolCore {
                     first,
                 } => {
                     if first {
-                        state.begin_ladder(seat, ticket);
+                        state.begin_ladder(seat, ticket, EndedFor::Cancelled);
                     }
                     if let Some(reply) = reply {
                         after.settle(state, reply, Settled::Cancelled { started: true });
@@ -80,8 +103,12 @@ impl PoolCore {
         {
             let mut guard = self.lock();
             let state = &mut *guard;
+            let over = state.ledger.over(seat, ticket);
             if let Some((_, reply)) = state.ledger.abandon(seat, ticket) {
-                after.settle(state, reply, Settled::Cancelled { started: true });
+                let cancelled = Settled::Cancelled { started: true };
+                let settled =
+                    over.map_or(cancelled, |over| timed_out(over, TimeoutEnd::Unfinished));
+                after.settle(state, reply, settled);
                 self.freed(state, &mut after);
             }
         }
@@ -104,7 +131,10 @@ impl PoolCore {
             let mut revoked = false;
             for event in events.drain(..) {
                 let applied = match event {
-                    Event::Started(ticket) => state.ledger.started(seat, ticket).map(|_| None),
+                    Event::Started(ticket) => state.ledger.started(seat, ticket).map(|id| {
+                        state.ledger.runs(id, Instant::now);
+                        None
+                    }),
                     Event::Quiet(name, quiet) => {
                         state.ledger.quiet(seat, name, quiet).map(|()| None)
                     }
@@ -123,23 +153,32 @@ impl PoolCore {
                     }
                     Event::Revoked(ticket) => {
                         revoked = true;
-                        let settled = Settled::Cancelled { started: false };
+                        let over = state.ledger.over(seat, ticket);
+                        let settled = ended_for(over, false);
                         state
                             .ledger
                             .revoked(seat, ticket)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Dropped { ticket, started } => {
-                        let settled = Settled::Cancelled { started };
+                        let over = state.ledger.over(seat, ticket);
+                        let settled = ended_for(over, started);
                         state
                             .ledger
                             .dropped(seat, ticket, started)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
-                    Event::Finished(ticket, settled) => {
+                    Event::Expired(ticket) => {
+                        let expired = state.ledger.expired(seat, ticket, Instant::now);
+                        expired.map(|left| {
+                            left.map(|(reply, over)| (reply, ended_for(Some(over), false)))
+                        })
+                    }
+                    Event::Finished(ticket, mut settled) => {
                         let ledger = &mut state.ledger;
                         let finished = match settled {
                             Settled::Cancelled { started } => {
+                                settled = ended_for(ledger.over(seat, ticket), started);
                                 ledger.cancelled(seat, ticket, started)
                             }
                             _ => ledger.finished(seat, ticket),
@@ -195,9 +234,13 @@ impl PoolCore {
             let settled = lost.settled.len();
             for task in lost.settled {
                 let outcome = match task.verdict {
-                    Verdict::Cancelled => Settled::Cancelled {
-                        started: task.started != Started::No,
-                    },
+                    Verdict::Cancelled => {
+                        let started = task.started != Started::No;
+                        match (task.over, started) {
+                            (Some(over), true) => timed_out(over, TimeoutEnd::WithWorker),
+                            (over, started) => ended_for(over, started),
+                        }
+                    }
                     Verdict::Lost => Settled::WorkerLost(CrashReport::new(
                         Arc::clone(crash),
                         task.started,
@@ -241,7 +284,7 @@ impl PoolCore {
 
 impl After {
     /// A reply leaves with its outcome.
-    fn settle(&mut self, state: &mut State, reply: Reply, settled: Settled) {
+    pub(super) fn settle(&mut self, state: &mut State, reply: Reply, settled: Settled) {
         self.settle_as(state, None, reply, settled);
     }
 
@@ -284,6 +327,7 @@ fn count(counts: &mut Counts, settled: &Settled) {
         Settled::Failed(_) => &mut counts.failed,
         Settled::Panicked(_) => &mut counts.panicked,
         Settled::Cancelled { .. } => &mut counts.cancelled,
+        Settled::TimedOut(_) => &mut counts.timed_out,
         Settled::WorkerLost(_) => &mut counts.lost,
         Settled::Rejected(_) => &mut counts.rejected,
         Settled::Codec(_) => &mut counts.codec,

@@ -51,6 +51,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
                 max_frame_bytes: 1000,
                 ..PoolConfig::default()
             },
+            limits: Vec::new(),
             processes: 1,
             concurrency: 4,
             queue_limit: Some(100),
@@ -75,6 +76,7 @@ fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
         name: "task",
         payload: Ok(Payload::default()),
         terms: Terms::default(),
+        limits: crate::task::TimeLimits::default(),
     };
     let id = core.submit(task, Reply::Handle(Arc::clone(&cell)));
     (id.unwrap(), cell)

@@ -12,7 +12,7 @@ pub(crate) use cell::ReplyCell;
 pub(crate) use mapped::{Mapped, Taken};
 
 use crate::{
-    error::{CodecError, CrashReport, Rejected, RemoteError},
+    error::{CodecError, CrashReport, Rejected, RemoteError, TimedOut},
     supervisor::budget::{Lease, ResultBudget},
     wire::Payload,
 };
@@ -24,6 +24,7 @@ pub(crate) enum Settled {
     Failed(Payload),
     Panicked(RemoteError),
     Cancelled { started: bool },
+    TimedOut(TimedOut),
     WorkerLost(CrashReport),
     Rejected(Rejected),
     Codec(CodecError),
@@ -42,7 +43,7 @@ impl Settled {
             // Shared by the tasks of one worker, but each may have had its own.
             Self::WorkerLost(report) => report.stderr_tail().len(),
             Self::Codec(error) => error.type_name().len() + error.message().len(),
-            Self::Cancelled { .. } | Self::Rejected(_) => 0,
+            Self::Cancelled { .. } | Self::TimedOut(_) | Self::Rejected(_) => 0,
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 impl Running<'_> {
     pub(super) fn say(&mut self, frame: &ControlToWorker) {
         self.allowance.asked(frame);
+        if matches!(frame, ControlToWorker::Revoke { .. }) {
+            self.revoking += 1;
+        }
         // These have no tail, so they always fit.
         let _ = frame_bytes(frame, &[], &mut self.control_out);
     }
@@ -70,6 +73,7 @@ impl Running<'_> {
                     }
                     ControlFromWorker::Revoked { ticket, given_back } => {
                         self.allowance.revoked()?;
+                        self.revoking = self.revoking.saturating_sub(1);
                         if given_back {
                             if self.assembly.contains(ticket) {
                                 return Err(format!(
@@ -92,6 +96,7 @@ impl Running<'_> {
                 }
             }
             self.apply()?;
+            self.kill_if_held();
         }
         // A worker that talks without end gets its turn like everybody else.
         cx.waker().wake_by_ref();
@@ -116,7 +121,7 @@ impl Running<'_> {
             for ticket in self.session.core.revocable(self.session.attached.seat) {
                 self.say(&ControlToWorker::Revoke { ticket });
             }
-            self.kill_if_held_alone();
+            self.kill_if_held();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
         reply::Settled,
         session::{Running, ending::Partial},
     },
-    wire::{HostFrame, Outcome, Payload, WorkerFrame, codec, parse},
+    wire::{HostFrame, Outcome, Payload, TimeLeft, WorkerFrame, codec, parse},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -38,6 +38,11 @@ impl Running<'_> {
                 let name = index.unwrap_or(u16::MAX);
                 let attachments = lengths(task.payload);
                 let ticket = task.ticket;
+                let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let left = task.left.map(|(total, run)| TimeLeft {
+                    total: total.map(micros),
+                    run: run.map(micros),
+                });
                 let queued = writer.value(
                     |rest| HostFrame::Task {
                         ticket,
@@ -46,6 +51,7 @@ impl Running<'_> {
                         name,
                         attachments,
                         rest,
+                        left,
                     },
                     HostFrame::Part { ticket },
                     task.payload,
@@ -54,7 +60,7 @@ impl Running<'_> {
             });
         self.data_broken |= broken;
         let now = Instant::now();
-        for ticket in self.outgoing.cancels.drain(..) {
+        for (ticket, why) in self.outgoing.cancels.drain(..) {
             // It may have ended between the two.
             if self
                 .session
@@ -62,7 +68,7 @@ impl Running<'_> {
                 .ending(self.session.attached.seat, ticket)
                 .is_some()
             {
-                self.ladder.begin(ticket, now);
+                self.ladder.begin(ticket, why, now);
             }
         }
         let control = std::mem::take(&mut self.outgoing.control);
@@ -207,8 +213,12 @@ impl Running<'_> {
             if let Some((ticket, (outcome, payload))) =
                 whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
             {
-                let settled = settled(&outcome, payload)?;
                 self.allowance.finished();
+                if outcome == Outcome::Expired {
+                    self.events.push(Event::Expired(ticket));
+                    continue;
+                }
+                let settled = settled(&outcome, payload)?;
                 self.events.push(match settled {
                     Settled::Cancelled { started } if self.why.is_some() => {
                         Event::Dropped { ticket, started }
@@ -232,7 +242,12 @@ impl Running<'_> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let ends = |event: &Event| matches!(event, Event::Finished(..) | Event::Revoked(_));
+        let ends = |event: &Event| {
+            matches!(
+                event,
+                Event::Finished(..) | Event::Revoked(_) | Event::Expired(_)
+            )
+        };
         let ended = self.events.iter().any(ends);
         let (core, slot) = (self.session.core, self.session.slot);
         let seat = self.session.attached.seat;
@@ -243,7 +258,7 @@ impl Running<'_> {
             if !self.ladder.is_empty() {
                 self.ladder
                     .retain(|ticket| core.ending(seat, ticket).is_some());
-                self.kill_if_held_alone();
+                self.kill_if_held();
                 self.end_if_alone();
             }
         }
@@ -309,5 +324,7 @@ fn settled(outcome: &Outcome, payload: Payload) -> Result<Settled, String> {
             codec::decode(&payload).map_err(|error| format!("an unreadable error: {error}"))?,
         ),
         Outcome::Cancelled { started } => Settled::Cancelled { started: *started },
+        // Decided before: it is no end that a caller hears of as it is.
+        Outcome::Expired => Settled::Cancelled { started: false },
     })
 }

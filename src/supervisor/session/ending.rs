@@ -11,8 +11,9 @@ use std::{
 
 use crate::{
     observe::{RetireReason, SlotState},
+    sched::Ticket,
     supervisor::{
-        ladder::{HELD, Step},
+        ladder::{HELD, Reach, Step},
         proxy::ReplaceWorker,
         session::{Command, Ended, Running, Why},
     },
@@ -27,6 +28,9 @@ const FRAME_TIME: Duration = Duration::from_secs(10);
 
 /// How long a worker may take to say what keeps it from completing a frame.
 const EXCUSE_TIME: Duration = Duration::from_secs(1);
+
+/// How long the others in a worker have that is to end for one of them.
+const NEIGHBOURS: Duration = Duration::from_secs(5);
 
 /// A frame that has begun and is not complete.
 #[derive(Debug)]
@@ -176,15 +180,22 @@ impl Running<'_> {
         }
     }
 
-    /// A cancelled task that holds the loop ends with its worker as soon as nobody else is in that.
-    pub(super) fn kill_if_held_alone(&mut self) {
+    /// A task that is to end and holds the loop ends with its worker: one that may take its neighbours along as soon as those
+    /// that have not started are back, any other when nobody else is there.
+    pub(super) fn kill_if_held(&mut self) {
         let Some(ticket) = self.held else { return };
-        match self.session.core.ending(self.session.attached.seat, ticket) {
-            Some(true) => self.kill(Why::Stuck(format!(
-                "a cancelled task held its event loop for {HELD:?} and longer"
-            ))),
-            Some(false) => {}
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        let reach = self.ladder.reach(ticket);
+        match core.ending(seat, ticket) {
             None => self.hold(None),
+            Some(true) if reach == Some(Reach::Nobody) => {}
+            Some(alone) if alone || reach == Some(Reach::Everybody) && self.revoking == 0 => {
+                let what = self.ladder.what(ticket);
+                self.kill(Why::Stuck(format!(
+                    "{what} held its event loop for {HELD:?} and longer"
+                )));
+            }
+            Some(_) => {}
         }
     }
 
@@ -201,6 +212,7 @@ impl Running<'_> {
             }
         }
         self.end_if_alone();
+        self.sacrifice(now);
         if self.retire_at.is_some_and(|at| now >= at) {
             self.retire_at = None;
             self.ask_for_replacement(RetireReason::MaxAge);
@@ -232,20 +244,47 @@ impl Running<'_> {
         }
     }
 
-    /// A cancelled task that has not ended within its grace ends with its worker, when nobody else is in that.
+    /// A task that has not ended within its grace ends with its worker, when nobody else is in that.
     pub(super) fn end_if_alone(&mut self) {
         if self.why.is_some() {
             return;
         }
         let (core, seat) = (self.session.core, self.session.attached.seat);
-        let mut expired = self.ladder.expired();
-        if expired.any(|ticket| core.ending(seat, ticket) == Some(true)) {
-            drop(expired);
-            self.end(Why::Stuck(format!(
-                "a cancelled task had not ended {:?} later",
-                core.config.knobs.cancel_grace
-            )));
+        let expired = self.ladder.expired(Reach::Alone);
+        let alone = |ticket: &Ticket| core.ending(seat, *ticket) == Some(true);
+        if let Some(ticket) = expired.into_iter().find(alone) {
+            self.end_for(ticket);
         }
+    }
+
+    /// The same for one that may take its neighbours along: no new ones come, and those that are there have some time.
+    fn sacrifice(&mut self, now: Instant) {
+        if self.why.is_some() {
+            return;
+        }
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        let expired = self.ladder.expired(Reach::Everybody);
+        let there = |ticket: &Ticket| core.ending(seat, *ticket).is_some();
+        let Some(ticket) = expired.into_iter().find(there) else {
+            return;
+        };
+        match self.sacrifice_at {
+            None => {
+                self.sacrifice_at = Some(now + NEIGHBOURS);
+                core.retire_seat(seat);
+                if !core.config.one_life {
+                    self.ask_for_replacement(RetireReason::Stuck);
+                }
+            }
+            Some(at) if now >= at => self.end_for(ticket),
+            Some(_) => {}
+        }
+    }
+
+    fn end_for(&mut self, ticket: Ticket) {
+        let grace = self.session.core.config.knobs.cancel_grace;
+        let what = self.ladder.what(ticket);
+        self.end(Why::Stuck(format!("{what} had not ended {grace:?} later")));
     }
 
     /// The last two stages of the ladder.

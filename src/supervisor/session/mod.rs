@@ -125,7 +125,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         control_out: BytesMut::new(),
         outgoing: Outgoing::default(),
         events: Vec::new(),
-        ladder: Ladder::new(core.config.knobs.cancel_grace),
+        ladder: Ladder::new(core.config.knobs.cancel_grace, core.config.knobs.kill),
         allowance: Allowance::new(core.config.table.len()),
         held: None,
         partial: None,
@@ -140,6 +140,8 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         give_up_at: None,
         why: None,
         nonce: 0,
+        revoking: 0,
+        sacrifice_at: None,
         retiring: None,
         retire_at: (core.config.knobs.max_age)
             .map(|most| Instant::now() + jitter::time(most, core.config.knobs.jitter)),
@@ -192,6 +194,10 @@ struct Running<'a> {
     /// Why its replacement was asked for last.
     asked: Option<RetireReason>,
     nonce: u64,
+    /// How many tasks it was asked to give back and has not answered for.
+    revoking: usize,
+    /// When it ends for a task that has timed out and would not end, whatever else it has.
+    sacrifice_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
 }
@@ -257,6 +263,7 @@ impl Running<'_> {
             self.closing,
             self.kill_at,
             self.retire_at,
+            self.sacrifice_at.filter(|_| self.why.is_none()),
             self.retiring
                 .map(|(_, until)| until)
                 .filter(|_| self.why.is_none()),

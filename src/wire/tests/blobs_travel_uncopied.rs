@@ -50,6 +50,10 @@ fn more_blobs_than_a_header_has_room_for_are_sent_with_the_value() {
         name: u16::MAX,
         attachments,
         rest: u64::MAX,
+        left: Some(crate::wire::TimeLeft {
+            total: Some(u64::MAX),
+            run: Some(u64::MAX),
+        }),
     };
     encode_header(&frame, &mut header).unwrap();
     assert!(header.len() + PART_BYTES <= FRAME_BYTES, "{}", header.len());

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::super::{
     Channel, ControlFromWorker, ControlToWorker, Hello, HostFrame, Offer, Outcome, PROTOCOL, Place,
-    StartConfig, TOKEN_BYTES, Welcome, WorkerFrame, codec, frame_bytes, parse,
+    StartConfig, TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes, parse,
 };
 use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
 
@@ -46,7 +46,7 @@ fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, variants: us
 
 #[test]
 fn host_frames() {
-    let values: [(HostFrame, &[u8]); 4] = [
+    let values: [(HostFrame, &[u8]); 5] = [
         (
             HostFrame::Welcome(Welcome {
                 concurrency: 16,
@@ -66,8 +66,24 @@ fn host_frames() {
                 name: 3,
                 attachments: vec![1024, 5],
                 rest: 1,
+                left: None,
             },
-            &[1, 172, 2, 173, 2, 2, 3, 2, 128, 8, 5, 1],
+            &[1, 172, 2, 173, 2, 2, 3, 2, 128, 8, 5, 1, 0],
+        ),
+        (
+            HostFrame::Task {
+                ticket: 300,
+                id: 301,
+                attempt: 2,
+                name: 3,
+                attachments: Vec::new(),
+                rest: 0,
+                left: Some(TimeLeft {
+                    total: None,
+                    run: Some(300),
+                }),
+            },
+            &[1, 172, 2, 173, 2, 2, 3, 0, 0, 1, 0, 1, 172, 2],
         ),
         (HostFrame::Part { ticket: 300 }, &[2, 172, 2]),
         (HostFrame::Credit { tasks: 16 }, &[3, 16]),
@@ -168,13 +184,14 @@ fn worker_frames() {
 
 #[test]
 fn outcomes() {
-    let values: [(Outcome, &[u8]); 6] = [
+    let values: [(Outcome, &[u8]); 7] = [
         (Outcome::Done, &[0]),
         (Outcome::Failed, &[1]),
         (Outcome::Panicked, &[2]),
         (Outcome::Cancelled { started: false }, &[3, 0]),
         (Outcome::Cancelled { started: true }, &[3, 1]),
         (Outcome::Codec, &[4]),
+        (Outcome::Expired, &[5]),
     ];
     let number = |outcome: &Outcome| match outcome {
         Outcome::Done => 0,
@@ -182,8 +199,9 @@ fn outcomes() {
         Outcome::Panicked => 2,
         Outcome::Cancelled { .. } => 3,
         Outcome::Codec => 4,
+        Outcome::Expired => 5,
     };
-    complete(&values, number, 5);
+    complete(&values, number, 6);
     for (outcome, bytes) in values {
         golden(&outcome, bytes);
     }

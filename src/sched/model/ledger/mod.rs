@@ -13,7 +13,7 @@ use pool::{Pool, seat};
 
 use crate::{
     sched::{Ledger, NewTask, model::Run},
-    task::{Slot, Terms},
+    task::{Slot, Terms, TimeLimits},
 };
 
 /// What must have happened in a run of any length.
@@ -113,6 +113,7 @@ fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
             payload: 0_u64,
             bytes: 0,
             terms: Terms::default(),
+            limits: TimeLimits::default(),
             reply,
         };
         ledger.accept(task, None, || now).unwrap();

@@ -287,12 +287,13 @@ impl Pool {
 
     fn write(&mut self, index: usize) -> &'static str {
         let mut found = Vec::new();
-        self.ledger.take_outbox(seat(index), |task| {
+        self.ledger.take_outbox(seat(index), Instant::now, |task| {
             found.push(Dispatch {
                 ticket: task.ticket,
                 id: task.id,
                 name: task.name,
                 attempt: task.attempt,
+                left: task.left,
                 payload: *task.payload,
             });
         });
@@ -309,6 +310,7 @@ impl Pool {
                     id: TaskId::new(task.id),
                     name: task.name,
                     attempt: task.attempt,
+                    left: None,
                     payload: self.tokens[usize::try_from(task.id).unwrap()] as u64,
                 }
             })

@@ -46,6 +46,7 @@ impl Pool {
             payload: token as u64,
             bytes,
             terms,
+            limits: crate::task::TimeLimits::default(),
             reply: Token(token),
         };
         let expected = Full {

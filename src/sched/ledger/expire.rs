@@ -1,0 +1,96 @@
+//! How tasks leave the table, or begin to, that are over a time limit.
+//!
+//! Belongs here: what is due, for tasks in each place. Does not belong here: when it is, and what replies are told.
+//! Invariants: what was surely not started is settled at once, and so is whoever has a deadline; nobody is said never to
+//! have run whose worker has not said so.
+
+use std::time::Instant;
+
+use crate::{
+    error::TimeoutStage,
+    sched::ledger::{At, Cancelled, Expired, Ledger, Seat, Ticket, Violation, clocks::Over},
+    task::TaskId,
+};
+
+impl<P, R> Ledger<P, R> {
+    /// The limit for which a task with a worker is being ended.
+    pub(crate) fn over(&self, seat: Seat, ticket: Ticket) -> Option<Over> {
+        if self.clocks.is_empty() {
+            return None;
+        }
+        let flight = self.place(seat)?.flights.get(&ticket)?;
+        self.clocks.over(flight.id)
+    }
+
+    /// A worker has not started a task, because its time was over.
+    pub(crate) fn expired(
+        &mut self,
+        seat: Seat,
+        ticket: Ticket,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Option<(R, Over)>, Violation> {
+        self.expects(seat, ticket)?;
+        let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
+        let (id, abandoned) = (flight.id, flight.abandoned);
+        let over = self.clocks.deadline(id, now());
+        let over = self.clocks.over(id).or(over);
+        if over.is_none() && !abandoned {
+            return Err(Violation::NotCancelled(ticket));
+        }
+        let flight = self.landed(seat, ticket, false)?;
+        Ok(self.settle(flight.id).zip(over))
+    }
+
+    /// When the next task is over one of its limits.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.clocks.next()
+    }
+
+    /// The next task that is over one of its limits by now.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Expired<R>> {
+        loop {
+            let (id, last) = self.clocks.due(now)?;
+            let Some(over) = self.clocks.over(id) else {
+                continue;
+            };
+            let asks = over.stage == TimeoutStage::Queued && !last;
+            if asks && let Some((seat, ticket)) = self.written(id) {
+                let flight = Self::flight_mut(&mut self.places, seat, ticket);
+                if flight.is_ok_and(|flight| !flight.started && !flight.cancelling) {
+                    return Some(Expired::Asked { seat, ticket });
+                }
+                self.clocks.forget_over(id);
+                continue;
+            }
+            match self.cancel(id, last) {
+                Cancelled::Queued(reply) => return Some(Expired::Waiting { reply, over }),
+                Cancelled::Flight {
+                    seat,
+                    ticket,
+                    reply,
+                    first,
+                } => {
+                    if !first && reply.is_none() {
+                        // Somebody had cancelled it before.
+                        self.clocks.forget_over(id);
+                    }
+                    return Some(Expired::Flight {
+                        seat,
+                        ticket,
+                        first,
+                        reply: reply.map(|reply| (reply, over)),
+                    });
+                }
+                Cancelled::Unknown => {}
+            }
+        }
+    }
+
+    /// The worker that knows of a task.
+    fn written(&self, id: TaskId) -> Option<(Seat, Ticket)> {
+        let At::Flight(seat, ticket) = self.tasks.get(id.get())?.at else {
+            return None;
+        };
+        (ticket <= self.place(seat)?.written).then_some((seat, ticket))
+    }
+}

@@ -1,0 +1,96 @@
+//! Tasks that are over their time limits.
+//!
+//! Belongs here: when somebody has to look, and what becomes of those tasks. Does not belong here: waiting for that time.
+//! Invariant: whoever keeps the time is woken when an earlier one matters than it waits for, and for nothing else.
+
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::TimeoutEnd,
+    sched::Expired,
+    supervisor::{
+        PoolCore,
+        core::{After, EndedFor, State, settle::timed_out},
+    },
+    task::keep,
+};
+
+/// Who keeps the time.
+#[derive(Debug, Default)]
+pub(super) struct Alarm {
+    waker: Option<Waker>,
+    /// Until when it sleeps.
+    armed: Option<Instant>,
+}
+
+impl State {
+    /// Wakes whoever keeps the time, if it sleeps for too long. The waker is this crate's own and may be woken under the lock.
+    pub(super) fn set_alarm(&mut self) {
+        let due = self.ledger.next_due();
+        if let Some(due) = due
+            && self.alarm.armed.is_none_or(|armed| due < armed)
+        {
+            // Once: it looks again before it sleeps.
+            self.alarm.armed = Some(due);
+            if let Some(waker) = &self.alarm.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl PoolCore {
+    /// Nobody keeps the time any more.
+    pub(crate) fn forget_alarm(&self) {
+        let alarm = std::mem::take(&mut self.lock().alarm);
+        drop(alarm);
+    }
+
+    /// Ends the tasks that are over their limits by now. Returns when to look again; `waker` is woken when that is earlier.
+    pub(crate) fn expire(&self, waker: &Waker) -> Option<Instant> {
+        let mut after = After::default();
+        let (due, old) = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let now = Instant::now();
+            let mut any = false;
+            while let Some(expired) = state.ledger.expire(now) {
+                any = true;
+                match expired {
+                    Expired::Waiting { reply, over } => {
+                        after.settle(state, reply, timed_out(over, TimeoutEnd::NeverStarted));
+                    }
+                    Expired::Flight {
+                        seat,
+                        ticket,
+                        first,
+                        reply,
+                    } => {
+                        if first {
+                            state.begin_ladder(seat, ticket, EndedFor::TimedOut);
+                        } else {
+                            state.raise_ladder(seat, ticket);
+                        }
+                        if let Some((reply, over)) = reply {
+                            after.settle(state, reply, timed_out(over, TimeoutEnd::Unfinished));
+                        }
+                    }
+                    Expired::Asked { seat, ticket } => state.ask_back(seat, ticket),
+                }
+            }
+            if any {
+                self.freed(state, &mut after);
+            }
+            let due = state.ledger.next_due();
+            state.alarm.armed = due;
+            (due, keep(&mut state.alarm.waker, waker))
+        };
+        drop(old);
+        self.finish(after);
+        // What is due now and was not is another turn's.
+        due.map(|due| due.max(Instant::now() + Duration::from_micros(100)))
+    }
+}
