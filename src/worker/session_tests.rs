@@ -12,7 +12,10 @@ use bytes::BytesMut;
 use crate::{
     ipc::Stream,
     task::{Board, Slot, TaskId, WorkerInfo},
-    wire::{FrameReader, HostFrame, Payload, Welcome, WorkerFrame, frame_bytes, parse},
+    wire::{
+        FrameReader, HostFrame, Outcome, Payload, TimeLeft, Welcome, WorkerFrame, frame_bytes,
+        parse,
+    },
     worker::{
         Ended, Program, ServeEnd, TaskEntry,
         executor::{Executor, Incoming},
@@ -57,6 +60,17 @@ async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
 
 /// Sends so many tasks to a worker of this program with this board; returns all that it says, to the last result.
 async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFrame> {
+    let left = vec![None; usize::try_from(tasks).unwrap()];
+    said_of(program, board, &left).await
+}
+
+/// The same with tasks that have so much time left.
+async fn said_of(
+    program: Program,
+    board: Arc<Board>,
+    left: &[Option<TimeLeft>],
+) -> Vec<WorkerFrame> {
+    let tasks = left.len() as u64;
     let (host, worker) = Stream::memory();
     let serving = tokio::task::spawn_local(serve(
         Arc::new(program),
@@ -84,7 +98,7 @@ async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFram
             ready |= frame == WorkerFrame::Ready;
         }
     }
-    for ticket in 1..=tasks {
+    for (ticket, left) in (1..).zip(left) {
         let task = HostFrame::Task {
             ticket,
             id: ticket,
@@ -92,7 +106,7 @@ async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFram
             name: 0,
             attachments: Vec::new(),
             rest: 0,
-            left: None,
+            left: *left,
         };
         frame_bytes(&task, &[], &mut out).unwrap();
     }
@@ -156,6 +170,35 @@ fn cancelled_after_it_was_given_back_it_is_not_reported() {
     let (ran, heard) = actix_rt::System::new().block_on(three_tasks(board));
     assert_eq!(ran, [1, 3]);
     assert_eq!(heard, [1, 3]);
+}
+
+#[test]
+fn what_has_no_time_left_is_not_started() {
+    let left = |total, run| Some(TimeLeft { total, run });
+    let tasks = [
+        left(Some(0), None),
+        // A time to run begins with the start, so it cannot be over before.
+        left(None, Some(0)),
+        left(Some(60_000_000), None),
+        left(Some(0), Some(60_000_000)),
+        None,
+    ];
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let frames = actix_rt::System::new().block_on(said_of(noting(&ran), Arc::new(now()), &tasks));
+    assert_eq!(*ran.lock().unwrap(), [2, 3, 5]);
+    let expired = |frame: &WorkerFrame| match frame {
+        WorkerFrame::Result {
+            ticket,
+            outcome: Outcome::Expired,
+            ..
+        } => Some(*ticket),
+        _ => None,
+    };
+    let expired: Vec<u64> = frames.iter().filter_map(expired).collect();
+    assert_eq!(expired, [1, 4]);
+    for ticket in expired {
+        assert!(!frames.contains(&WorkerFrame::Started { ticket }));
+    }
 }
 
 /// Else a worker that dies in between has not started the task, as far as its host can know.

@@ -4,6 +4,7 @@
 //! Invariant: each test can fail, and none needs another.
 
 mod a_task_given_back_runs_elsewhere_or_settles;
+mod the_start_of_what_has_limits_is_always_known;
 mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 mod what_waits_for_two_things_gets_both;
