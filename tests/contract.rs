@@ -85,6 +85,7 @@ impl Task for Full {
         let state: Rc<App> = Rc::clone(cx.state());
         let _: (TaskId, u32, WorkerInfo) = (cx.id(), cx.attempt(), cx.worker());
         let _: Option<Duration> = cx.remaining();
+        let _: Workers = cx.workers();
         if cx.is_cancelled() {
             cx.cancelled().await;
         }
@@ -710,6 +711,7 @@ fn every_start_error(error: StartError) {
             } => {
                 let _: u64 = needed + left + limit;
             }
+            ConfigError::TooDeep { levels } => is::<u32>(levels),
             ConfigError::Unsupported { knob, platform } => {
                 let _: (&'static str, &'static str) = (knob, platform);
             }

@@ -66,6 +66,11 @@ pub enum ConfigError {
         /// How many it may have: its `RLIMIT_NOFILE`.
         limit: u64,
     },
+    /// A pool inside a worker of a pool inside a worker.
+    TooDeep {
+        /// How many pools may be one inside the other.
+        levels: u32,
+    },
     /// A setting needs what this platform lacks.
     Unsupported {
         /// The name of the setting.
@@ -107,6 +112,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "the workers take {needed} descriptors while they start, and {left} of {limit} are left; \
                  raise the limit (`ulimit -n`, `LimitNOFILE`) or lower `processes`"
+            ),
+            Self::TooDeep { levels } => write!(
+                f,
+                "this is a worker of a pool inside a worker, and pools may be {levels} levels deep; \
+                 submit its tasks one level higher"
             ),
             Self::Unsupported { knob, platform } => write!(
                 f,

@@ -14,7 +14,7 @@ use crate::{
     sched::{RestartRules, Routing},
     supervisor::{Config, TaskTable},
     task::TimeLimits,
-    wire::Payload,
+    wire::{Lineage, Payload},
 };
 
 /// The smallest limit of a value: an error with all its texts at their own limits fits.
@@ -23,14 +23,16 @@ const MIN_FRAME_BYTES: usize = 256 * 1024;
 impl<A> PoolBuilder<A> {
     pub(super) fn check(self) -> Result<(Config, Option<Box<dyn Routing>>), StartError> {
         if let Some(problem) = self.workers.problem() {
-            return Err(problem.clone().into());
+            return Err(problem.into());
         }
         let mut knobs = self.config;
         let table = self.workers.table();
         known_tasks(&knobs, &table)?;
+        let nested = self.workers.nesting();
+        let lineage = nested.map_or_else(host, |nested| nested.lineage);
         let processes = match knobs.processes {
             Some(count) => count,
-            None => std::thread::available_parallelism().map_or(1, usize::from),
+            None => lineage.cpus as usize,
         };
         let processes = count("processes", processes, MAX_PROCESSES)?;
         let concurrency = count("concurrency", knobs.concurrency, 1 << 20)?;
@@ -69,7 +71,9 @@ impl<A> PoolBuilder<A> {
             queue_limit,
             rules,
             one_life: self.one_life,
-            init_args,
+            init_args: init_args.or_else(|| nested.and_then(|nested| nested.args.clone())),
+            lineage,
+            until: nested.and_then(|nested| nested.until),
         };
         Ok((config, self.routing))
     }
@@ -99,6 +103,16 @@ fn known_tasks(knobs: &PoolConfig, table: &TaskTable) -> Result<(), ConfigError>
         }
     }
     Ok(())
+}
+
+/// What a host that is no worker knows of itself.
+fn host() -> Lineage {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Lineage {
+        level: 0,
+        cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
+        counted: 0,
+    }
 }
 
 /// How long tasks of a name may take.

@@ -138,7 +138,7 @@ impl<A> PoolBuilder<A> {
                 .to_str()
                 .is_some_and(|argument| argument.starts_with(SENTINEL))
         });
-        if worker && self.workers.connects() {
+        if worker && self.workers.nesting().is_none() && self.workers.connects() {
             return Err(ConfigError::Contradiction {
                 message: "this process was started as a worker, but no WorkerSpec of that name was initialised before a pool was started; call `init()` first in main".to_owned(),
             }

@@ -295,7 +295,7 @@ impl<S: 'static, A> WorkerSpec<S, A> {
                     codec::decode_checked(payload, CodecValue::Input, CodecSide::Worker);
                 match (task, state_of::<S>(state)) {
                     (Ok(task), Some(state)) => {
-                        let max_bytes = scope.max_bytes;
+                        let max_bytes = scope.env.max_bytes;
                         let context = TaskContext::new(scope, T::State::from_state(&state));
                         Box::pin(run(task, context, max_bytes))
                     }

@@ -1,9 +1,10 @@
 //! What a program says about its workers, before it is host or worker.
 //!
 //! Belongs here: `WorkerSpec` and the proof that it was initialised. Does not belong here: running either side.
-//! Invariant: a [`Workers`] exists only after the process was found not to be one of its workers.
+//! Invariant: a [`Workers`] exists only after the process was found not to be one of its workers, or in one of its tasks.
 
 mod builder;
+mod nested;
 mod run;
 mod workers;
 

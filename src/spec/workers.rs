@@ -2,12 +2,12 @@
 //!
 //! Belongs here: telling a worker process from the host. Does not belong here: what a worker then does.
 
-use std::{ffi::OsString, fmt, marker::PhantomData, sync::Arc};
+use std::{ffi::OsString, fmt, marker::PhantomData, sync::Arc, time::Instant};
 
 use crate::{
     config::{Launcher, Output},
     error::ConfigError,
-    spec::WorkerSpec,
+    spec::{WorkerSpec, nested::Nested},
     supervisor::{Launch, Processes, TaskTable},
     worker::{self, Program, SENTINEL},
 };
@@ -19,6 +19,8 @@ use crate::{
 #[must_use = "a pool is built from it, with `Pool::builder(workers)`"]
 pub struct Workers<A = ()> {
     shared: Arc<Shared>,
+    /// Those of a pool in a worker.
+    nested: Option<Nested>,
     args: PhantomData<fn(A)>,
 }
 
@@ -50,6 +52,30 @@ impl Workers {
 }
 
 impl<A> Workers<A> {
+    /// The same, whose tasks have to have ended by then.
+    pub(super) fn until(mut self, until: Option<Instant>) -> Self {
+        if let Some(nested) = &mut self.nested {
+            nested.until = until;
+        }
+        self
+    }
+
+    /// What nobody has described.
+    pub(super) fn unknown() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                name: "",
+                table: Arc::default(),
+                launcher: Arc::new(processes("", Vec::new(), Output::Inherit)),
+                problem: Some(ConfigError::Contradiction {
+                    message: "it is not known of what kind this worker is".to_owned(),
+                }),
+            }),
+            nested: None,
+            args: PhantomData,
+        }
+    }
+
     /// Becomes the worker if this process was started as this one.
     pub(crate) fn enter_or(program: Program) -> Self {
         enter_if_named(program, None)
@@ -69,7 +95,16 @@ impl<A> Workers<A> {
                 )),
                 launcher,
             }),
+            nested: None,
             args: PhantomData,
+        }
+    }
+
+    /// The same, for a pool in a worker.
+    pub(super) fn nested(self, nested: Nested) -> Self {
+        Self {
+            nested: Some(nested),
+            ..self
         }
     }
 
@@ -89,6 +124,7 @@ impl<A> Workers<A> {
                 launcher: by(Arc::clone(launcher)),
                 problem: problem.clone(),
             }),
+            nested: self.nested.clone(),
             args: PhantomData,
         }
     }
@@ -101,8 +137,14 @@ impl<A> Workers<A> {
         Arc::clone(&self.shared.launcher)
     }
 
-    pub(crate) fn problem(&self) -> Option<&ConfigError> {
-        self.shared.problem.as_ref()
+    pub(crate) fn problem(&self) -> Option<ConfigError> {
+        let nested = self.nested.as_ref().and_then(Nested::problem);
+        nested.or_else(|| self.shared.problem.clone())
+    }
+
+    /// What a pool of them takes from the task that has it, if that is in a worker.
+    pub(crate) fn nesting(&self) -> Option<&Nested> {
+        self.nested.as_ref()
     }
 
     /// Whether its workers are processes.
@@ -114,6 +156,7 @@ impl<A> Workers<A> {
     pub(crate) fn erased(self) -> Workers<()> {
         Workers {
             shared: self.shared,
+            nested: self.nested,
             args: PhantomData,
         }
     }
@@ -154,30 +197,47 @@ pub(crate) fn worker_name() -> Option<String> {
     })
 }
 
+fn processes(name: &str, own_args: Vec<OsString>, own_stdout: Output) -> Processes {
+    Processes {
+        own_args,
+        own_stdout,
+        sentinel: format!("{SENTINEL}{name}").into(),
+        launcher: Launcher::own_image(),
+    }
+}
+
+/// The arguments with which this worker has come to its `init()`, as others of its kind will.
+fn own_args() -> Vec<OsString> {
+    let is_sentinel = |argument: &OsString| {
+        (argument.to_str()).is_some_and(|argument| argument.starts_with(SENTINEL))
+    };
+    let args = std::env::args_os().skip(1);
+    args.filter(|argument| !is_sentinel(argument)).collect()
+}
+
 /// Becomes a worker if this process was started as that one; else says how to start it. `args` are for a test binary.
 pub(crate) fn enter_if_named<A>(program: Program, args: Option<Vec<OsString>>) -> Workers<A> {
-    if worker_name().is_some_and(|name| name == program.name) {
-        worker::enter(Arc::new(program));
-    }
+    let is_worker = worker_name().is_some_and(|name| name == program.name);
     let own_stdout = if args.is_some() {
         // What a test harness prints about itself is no output of the worker.
         Output::Null
     } else {
         Output::Inherit
     };
-    let processes = Processes {
-        own_args: args.unwrap_or_default(),
-        own_stdout,
-        sentinel: format!("{SENTINEL}{}", program.name).into(),
-        launcher: Launcher::own_image(),
-    };
-    Workers::with_launcher(&program, Arc::new(processes))
+    if is_worker {
+        let launcher = processes(program.name, own_args(), own_stdout);
+        let kin: Workers = Workers::with_launcher(&program, Arc::new(launcher));
+        worker::enter(Arc::new(program), kin.into_kin());
+    }
+    let launcher = processes(program.name, args.unwrap_or_default(), own_stdout);
+    Workers::with_launcher(&program, Arc::new(launcher))
 }
 
 impl<A> Clone for Workers<A> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            nested: self.nested.clone(),
             args: PhantomData,
         }
     }

@@ -2,11 +2,18 @@
 //!
 //! Belongs here: what is derived from the settings once. Does not belong here: checking them, which is the builder's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    config::PoolConfig, error::near_names, sched::RestartRules, supervisor::Launch,
-    task::TimeLimits, wire::Payload,
+    config::PoolConfig,
+    error::near_names,
+    sched::RestartRules,
+    supervisor::Launch,
+    task::TimeLimits,
+    wire::{Lineage, Payload},
 };
 
 /// How long a pool that nobody holds any more goes on with what it has accepted.
@@ -70,6 +77,10 @@ pub(crate) struct Config {
     pub(crate) init_args: Option<Payload>,
     /// By the numbers of names.
     pub(crate) limits: Vec<TimeLimits>,
+    /// That of the process the pool is in.
+    pub(crate) lineage: Lineage,
+    /// When all tasks have to have ended: that of a pool in a worker, whose task has to have ended then.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Config {
@@ -81,10 +92,21 @@ impl Config {
         })
     }
 
-    /// How long tasks of a name may take, unless they say otherwise.
-    pub(crate) fn limits(&self, name: u16) -> TimeLimits {
-        let limits = self.limits.get(usize::from(name)).copied();
-        limits.unwrap_or_default()
+    /// How long a task of a name may take that has these limits of its own.
+    pub(crate) fn limits(&self, name: u16, own: TimeLimits) -> TimeLimits {
+        let of_name = self.limits.get(usize::from(name)).copied();
+        let limits = own.or(of_name.unwrap_or_default());
+        match self.until {
+            None => limits,
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let total = limits.total.map_or(left, |total| total.min(left));
+                TimeLimits {
+                    total: Some(total),
+                    ..limits
+                }
+            }
+        }
     }
 
     /// How many tasks may wait in a pool of so many processes.

@@ -41,7 +41,8 @@ const THREAD_COUNTS: [&str; 9] = [
 pub(crate) struct LaunchOrder {
     pub(crate) config: StartConfig,
     pub(crate) stdio: Stdio,
-    pub(crate) processes: u32,
+    /// Which thread counts of this process are not its user's, as in its lineage.
+    pub(crate) counted: u16,
 }
 
 /// A started worker.
@@ -154,12 +155,9 @@ impl Processes {
         if launcher.env_clear {
             command.env_clear();
         }
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = (cpus / order.processes.max(1) as usize).max(1).to_string();
-        for variable in THREAD_COUNTS {
-            if launcher.env_clear || std::env::var_os(variable).is_none() {
-                command.env(variable, &share);
-            }
+        let share = order.config.lineage.cpus.to_string();
+        for (variable, _) in self.counted(order.counted) {
+            command.env(variable, &share);
         }
         for (name, value) in &launcher.env {
             match value {
@@ -176,6 +174,18 @@ impl Processes {
             }
         }
         command
+    }
+
+    /// The thread counts that the user leaves to the pool, each with its bit. `inherited` are those of this process's own host.
+    fn counted(&self, inherited: u16) -> impl Iterator<Item = (&'static str, u16)> + '_ {
+        let bits = (0..).map(|index| 1 << index);
+        let counts = THREAD_COUNTS.into_iter().zip(bits);
+        counts.filter(move |(variable, bit)| {
+            let launcher = &self.launcher;
+            let given =
+                !launcher.env_clear && inherited & bit == 0 && std::env::var_os(variable).is_some();
+            !given && !launcher.env.iter().any(|(name, _)| name == variable)
+        })
     }
 
     /// A file that is not there may be one of several.
@@ -209,7 +219,9 @@ impl Launch for Processes {
         }))
     }
 
-    fn launch(&self, order: LaunchOrder) -> Result<Launched, WorkerStartError> {
+    fn launch(&self, mut order: LaunchOrder) -> Result<Launched, WorkerStartError> {
+        let counted = self.counted(order.counted);
+        order.config.lineage.counted = counted.fold(0, |all, (_, bit)| all | bit);
         let failed = |program: &str, message: String| WorkerStartError::Spawn {
             program: program.to_owned(),
             message,

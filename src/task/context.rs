@@ -29,6 +29,10 @@ impl<S> TaskContext<S> {
         Self { scope, state }
     }
 
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Returns the state of this worker: what the initializer returned, behind an `Rc`.
     pub fn state(&self) -> &S {
         &self.state
@@ -49,7 +53,7 @@ impl<S> TaskContext<S> {
     /// Returns the worker this runs in.
     #[must_use]
     pub fn worker(&self) -> WorkerInfo {
-        self.scope.worker
+        self.scope.env.worker
     }
 
     /// Returns how long the task may still take until it is ended: to its deadline (`timeout`) or, if that is earlier, to the

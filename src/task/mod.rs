@@ -15,6 +15,7 @@ mod scope;
 mod state;
 mod terms;
 mod waker;
+mod worker_env;
 
 pub(crate) use board::Board;
 pub use context::TaskContext;
@@ -27,6 +28,7 @@ pub use state::FromState;
 pub use terms::Priority;
 pub(crate) use terms::{Key, Terms, TimeLimits};
 pub(crate) use waker::{keep, keep_among};
+pub(crate) use worker_env::WorkerEnv;
 
 use std::{fmt, future::Future};
 

@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,20 +13,16 @@ use std::{
     time::Instant,
 };
 
-use crate::task::{Board, TaskId, WorkerInfo, keep_among};
+use crate::task::{Board, TaskId, WorkerEnv, keep_among};
 
 /// Shared by a task's context and the executor that runs it.
-#[derive(Debug)]
 pub(crate) struct Scope {
     pub(crate) ticket: u64,
     pub(crate) id: TaskId,
     pub(crate) attempt: u32,
-    pub(crate) worker: WorkerInfo,
-    /// The most bytes that its output, or its error, may have.
-    pub(crate) max_bytes: usize,
+    pub(crate) env: Rc<WorkerEnv>,
     /// When it has to have ended.
     pub(crate) until: Option<Instant>,
-    board: Arc<Board>,
     cancelled: Cell<bool>,
     /// The task has asked to be told, so it gets time to end by itself.
     listens: Cell<bool>,
@@ -39,19 +36,15 @@ impl Scope {
         ticket: u64,
         id: TaskId,
         attempt: u32,
-        worker: WorkerInfo,
-        max_bytes: usize,
-        board: Arc<Board>,
+        env: Rc<WorkerEnv>,
         until: Option<Instant>,
     ) -> Self {
         Self {
             ticket,
             id,
             attempt,
-            worker,
-            max_bytes,
+            env,
             until,
-            board,
             cancelled: Cell::new(false),
             listens: Cell::new(false),
             waiters: RefCell::new(Vec::new()),
@@ -60,7 +53,7 @@ impl Scope {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.get() || self.board.is_cancelled(self.ticket)
+        self.cancelled.get() || self.env.board.is_cancelled(self.ticket)
     }
 
     /// The executor hands the token over.
@@ -93,7 +86,7 @@ impl Scope {
         count.fetch_add(1, Ordering::AcqRel);
         BlockingGuard {
             count: Arc::clone(count),
-            board: Arc::clone(&self.board),
+            board: Arc::clone(&self.env.board),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     supervisor::{Launch, LaunchOrder, Launched, WorkerProcess},
     task::{Board, Slot, WorkerInfo},
     wire::{FrameReader, frame_bytes, parse},
-    worker::{self, Program, ServeEnd},
+    worker::{self, Origin, Program, ServeEnd},
 };
 
 /// Workers that run as tasks on the pool's own arbiter instead of in processes.
@@ -70,8 +70,16 @@ impl Launch for InProcess {
             setup(&worker);
         }
         let program = Arc::clone(&self.0);
+        let kin: Workers = Workers::with_launcher(&program, Arc::new(Self(Arc::clone(&program))));
+        let origin = Origin {
+            worker,
+            lineage: order.config.lineage,
+            kin: kin.into_kin(),
+            inherited: Vec::new(),
+            setup,
+        };
         let serving = tokio::task::spawn_local(async move {
-            let end = worker::serve(program, worker_data, board, worker, Vec::new(), setup).await;
+            let end = worker::serve(program, worker_data, board, origin).await;
             match end {
                 ServeEnd::Exit => ExitStatus {
                     code: Some(0),

@@ -51,6 +51,29 @@ pub(crate) struct StartConfig {
     pub(crate) own_group: bool,
     /// It was started by another program, which may be the leader of that group.
     pub(crate) wrapped: bool,
+    pub(crate) lineage: Lineage,
+}
+
+/// What a process knows of itself for the sake of a pool in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lineage {
+    /// How many pools it is a worker of, one inside the other: none, for a host that is no worker.
+    pub(crate) level: u8,
+    /// How many CPUs its workers have together.
+    pub(crate) cpus: u32,
+    /// Which of the variables for thread counts say so by its host's word, not its user's: a bit for each, in their order.
+    pub(crate) counted: u16,
+}
+
+impl Lineage {
+    /// That of one of so many workers.
+    pub(crate) fn of_worker(self, processes: u32) -> Self {
+        Self {
+            level: self.level.saturating_add(1),
+            cpus: (self.cpus / processes.max(1)).max(1),
+            counted: 0,
+        }
+    }
 }
 
 /// Which of a worker's two connections this is.

@@ -26,7 +26,7 @@ pub(crate) use frame::{
     frame_bytes, parse,
 };
 pub(crate) use handshake::{
-    Channel, Hello, Offer, PROTOCOL, Place, StartConfig, TOKEN_BYTES, Token, Welcome,
+    Channel, Hello, Lineage, Offer, PROTOCOL, Place, StartConfig, TOKEN_BYTES, Token, Welcome,
 };
 pub use json::Json;
 pub(crate) use payload::Payload;

@@ -20,7 +20,7 @@ use crate::{
     task::{Board, Slot, WorkerInfo},
     wire::{Channel, Hello, StartConfig, codec},
     worker::{
-        Program, ServeEnd,
+        MakeKin, Origin, Program, ServeEnd,
         control::{self, Group, Signals},
         serve,
     },
@@ -37,18 +37,18 @@ const ENDED: i32 = 0;
 const FAILED: i32 = 1;
 const BAD_START: i32 = 2;
 
-/// Serves the host that started this process. Never returns.
-pub(crate) fn enter(program: Arc<Program>) -> ! {
+/// Serves the host that started this process. Never returns. `kin` makes workers of its own kind.
+pub(crate) fn enter(program: Arc<Program>, kin: MakeKin) -> ! {
     let code = match start() {
         Ok((config, signals)) => {
             // Inside a runtime another cannot be run, so it gets a thread.
             if tokio::runtime::Handle::try_current().is_err() {
-                run(program, config, signals)
+                run(program, kin, config, signals)
             } else {
                 thread::Builder::new()
                     .name("worker".to_owned())
                     .stack_size(8 * 1024 * 1024)
-                    .spawn(move || run(program, config, signals))
+                    .spawn(move || run(program, kin, config, signals))
                     .map_or(BAD_START, |running| running.join().unwrap_or(BAD_START))
             }
         }
@@ -95,7 +95,7 @@ fn start() -> io::Result<(StartConfig, Signals)> {
     Ok((config, signals))
 }
 
-fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
+fn run(program: Arc<Program>, kin: MakeKin, config: StartConfig, signals: Signals) -> i32 {
     let worker = WorkerInfo::new(
         Slot::new(config.slot),
         config.generation,
@@ -155,7 +155,14 @@ fn run(program: Arc<Program>, config: StartConfig, signals: Signals) -> i32 {
             token: config.token,
         };
         stream.write_all(&hello.to_bytes()).await?;
-        Ok::<_, io::Error>(serve(program, stream, board, worker, inherited, setup).await)
+        let origin = Origin {
+            worker,
+            lineage: config.lineage,
+            kin,
+            inherited,
+            setup,
+        };
+        Ok::<_, io::Error>(serve(program, stream, board, origin).await)
     });
     let code = match end {
         Ok(ServeEnd::Exit) => ENDED,

@@ -28,7 +28,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::capture,
-    task::{Board, IdMap, Scope, TaskId, WorkerInfo},
+    task::{IdMap, Scope, TaskId, WorkerEnv},
     wire::{Outcome, Payload, SLOW_POLLS, WorkerFrame},
     worker::{
         Program,
@@ -77,9 +77,7 @@ pub(crate) struct Executor {
     pub(crate) out: Outbox,
     program: Arc<Program>,
     state: Rc<dyn Any>,
-    pub(super) board: Arc<Board>,
-    worker: WorkerInfo,
-    max_bytes: usize,
+    pub(super) env: Rc<WorkerEnv>,
     cancel_grace: Duration,
     /// Those that were pending at their first poll. That poll ends before anybody can ask for the task.
     running: RefCell<IdMap<u64, Running>>,
@@ -101,9 +99,7 @@ impl Executor {
         out: Outbox,
         program: Arc<Program>,
         state: Rc<dyn Any>,
-        board: Arc<Board>,
-        worker: WorkerInfo,
-        max_bytes: usize,
+        env: Rc<WorkerEnv>,
         cancel_grace: Duration,
     ) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
@@ -111,9 +107,7 @@ impl Executor {
             out,
             program,
             state,
-            board,
-            worker,
-            max_bytes,
+            env,
             cancel_grace,
             running: RefCell::new(IdMap::default()),
             lingering: RefCell::new(Vec::new()),
@@ -135,6 +129,11 @@ impl Executor {
                 slow: 0,
             };
         }
+    }
+
+    /// How many names of tasks there are.
+    pub(super) fn names(&self) -> usize {
+        self.program.tasks.len()
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -159,9 +158,7 @@ impl Executor {
             task.ticket,
             task.id,
             task.attempt,
-            self.worker,
-            self.max_bytes,
-            Arc::clone(&self.board),
+            Rc::clone(&self.env),
             task.limits.and_then(|limits| limits.end(began)),
         ));
         self.active.set(self.active.get() + 1);
@@ -277,8 +274,9 @@ impl Executor {
 
     /// Queues the frame that ends a ticket.
     pub(crate) fn report(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
-        if self.board.epoch() != 0 {
-            self.board
+        if self.env.board.epoch() != 0 {
+            self.env
+                .board
                 .requests(|requests| requests.cancelled.remove(&ticket));
         }
         let attachments = payload

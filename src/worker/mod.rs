@@ -23,6 +23,7 @@ mod limits;
 mod mourning;
 mod outbox;
 mod program;
+mod serve;
 mod session;
 #[cfg(all(test, feature = "test-util"))]
 mod session_tests;
@@ -33,5 +34,5 @@ mod tracked;
 #[cfg(feature = "test-util")]
 pub(crate) use control::answer;
 pub(crate) use entry::{SENTINEL, enter};
-pub(crate) use program::{Ended, InitFailure, LocalFuture, Program, TaskEntry};
-pub(crate) use session::{ServeEnd, serve};
+pub(crate) use program::{Ended, InitFailure, LocalFuture, MakeKin, Program, TaskEntry};
+pub(crate) use serve::{Origin, ServeEnd, serve};

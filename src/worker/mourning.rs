@@ -70,7 +70,7 @@ impl Mourning {
                 name: entry.name,
                 id: scope.id,
                 attempt: scope.attempt,
-                worker: scope.worker,
+                worker: scope.env.worker,
             };
             self.waiting.borrow_mut().push(Kept {
                 ticket: scope.ticket,

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::{
     error::{CodecError, RemoteError},
     task::{Failure, FailureInfo, Scope, WorkerInfo},
-    wire::Payload,
+    wire::{Lineage, Payload},
 };
 
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -37,6 +37,9 @@ type Setup = Arc<dyn Fn(&WorkerInfo) + Send + Sync>;
 type MakeRuntime = Arc<dyn Fn() -> Runtime + Send + Sync>;
 type Shutdown = Arc<dyn Fn(Rc<dyn Any>) -> LocalFuture<()> + Send + Sync>;
 type OnFailure = Arc<dyn Fn(&FailureInfo, Failure<'_>) + Send + Sync>;
+
+/// Makes workers of the worker's own kind, for pools in it, from what its host has told it.
+pub(crate) type MakeKin = Box<dyn FnOnce(Lineage, Option<Payload>) -> Rc<dyn Any> + Send>;
 
 /// One registered task.
 #[derive(Clone)]

@@ -1,14 +1,10 @@
-//! The data connection of a worker: handshake, then tasks in and results out until the end.
+//! The data connection of a worker that serves: tasks in and results out.
 //!
-//! Belongs here: the order of frames, and turns. Does not belong here: running tasks, signals, exiting.
+//! Belongs here: the order of frames, and turns. Does not belong here: running tasks, what comes before and after.
 //! Invariant: the session never waits for a task, and a task never for the socket.
-//!
-//! States: *offered* ─ Welcome ▶ *initializing* ─ state ▶ *serving* ─ Exit, or the host has gone ▶ *ended*. The host may
-//! end a worker in each of them.
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -16,126 +12,23 @@ use std::{
 };
 
 use crate::{
-    error::RemoteError,
-    task::{Board, TaskId, WorkerInfo},
-    wire::{Assembly, FrameReader, HostFrame, Offer, Outcome, PROTOCOL, Payload, WorkerFrame},
+    task::{Board, TaskId},
+    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, WorkerFrame},
     worker::{
-        InitFailure, Program,
+        ServeEnd,
         executor::{Executor, Incoming},
-        greeting::{catch, ended_by, fail, initialize, welcome},
         limits::Limits,
-        outbox::Outbox,
     },
 };
 
 /// After this long the session lets the tasks it has spawned have the loop.
 const TURN: Duration = Duration::from_micros(200);
 
-/// Why a worker stopped serving.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServeEnd {
-    /// The host asked for it.
-    Exit,
-    /// The host has gone.
-    Orphaned,
-    /// It could not serve and has said why.
-    Failed,
-    /// The host's bytes made no sense.
-    Protocol,
-}
-
-/// Serves one host over one data connection until either ends, and runs the shutdown hook.
-pub(crate) async fn serve(
-    program: Arc<Program>,
-    stream: crate::ipc::Stream,
-    board: Arc<Board>,
-    worker: WorkerInfo,
-    inherited: Vec<String>,
-    setup: Result<(), RemoteError>,
-) -> ServeEnd {
-    let out = Outbox::new(stream);
-    let mut reader = FrameReader::new();
-    out.frame(&WorkerFrame::Offer(Offer {
-        protocol: PROTOCOL,
-        pid: worker.pid,
-        tasks: program.table(),
-        inherited,
-    }));
-    let (welcome, args) = match welcome(&out, &mut reader, &board).await {
-        Ok(welcome) => welcome,
-        Err(end) => return end,
-    };
-    let state = match setup {
-        Ok(()) => initialize(&program, args, &board).await,
-        Err(error) => Some(Err(InitFailure::State(error))),
-    };
-    let state = match state {
-        None => return ended_by(&board),
-        Some(Ok(state)) => state,
-        Some(Err(failure)) => {
-            return fail(&out, failure, &board).await;
-        }
-    };
-    out.frame(&WorkerFrame::Ready);
-    let max_bytes = usize::try_from(welcome.max_frame_bytes).unwrap_or(usize::MAX);
-    let executor = Executor::new(
-        out,
-        Arc::clone(&program),
-        Rc::clone(&state),
-        Arc::clone(&board),
-        worker,
-        max_bytes,
-        Duration::from_millis(welcome.cancel_grace_ms),
-    );
-    let mut session = Session {
-        assembly: Assembly::new(max_bytes),
-        reader,
-        board,
-        queue: VecDeque::new(),
-        concurrency: usize::try_from(welcome.concurrency).unwrap_or(usize::MAX),
-        seen: 0,
-        last_read: 0,
-        names: program.tasks.len(),
-        announced: None,
-        executor: Rc::clone(&executor),
-    };
-    let end = poll_fn(|cx| session.poll(cx)).await;
-    // A host that does not read any more must not keep the worker.
-    let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms)).deadline();
-    let flush = || {
-        let flush = poll_fn(|cx| {
-            let flushed = executor.out.poll_flush(cx);
-            executor.flushed();
-            flushed
-        });
-        tokio::time::timeout_at(limit, flush)
-    };
-    if end == ServeEnd::Protocol {
-        // What has ended is known. That the rest is dropped now nobody has asked for: it is lost with the worker.
-        let _ = flush().await;
-        executor.out.close();
-    }
-    executor.abort_all();
-    // Lets the aborted tasks drop while the state is there, and what they report leave.
-    tokio::task::yield_now().await;
-    let shut_down = async {
-        if let Some(hook) = &program.shutdown
-            && catch(hook(state)).await.is_err()
-        {
-            crate::observe::log(|| tracing::error!("the shutdown hook panicked"));
-        }
-    };
-    let _ = tokio::join!(flush(), shut_down);
-    // What was reported meanwhile.
-    let _ = flush().await;
-    end
-}
-
 /// What the first frame of a task says of it.
 type Head = (TaskId, u32, u16, Option<Limits>);
 
 /// A worker that serves.
-struct Session {
+pub(super) struct Session {
     executor: Rc<Executor>,
     reader: FrameReader,
     assembly: Assembly<Head>,
@@ -151,7 +44,23 @@ struct Session {
 }
 
 impl Session {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ServeEnd> {
+    /// `reader` may have read on already.
+    pub(super) fn new(executor: Rc<Executor>, reader: FrameReader, concurrency: usize) -> Self {
+        Self {
+            assembly: Assembly::new(executor.env.max_bytes),
+            reader,
+            board: Arc::clone(&executor.env.board),
+            queue: VecDeque::new(),
+            concurrency,
+            seen: 0,
+            last_read: 0,
+            names: executor.names(),
+            announced: None,
+            executor,
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ServeEnd> {
         self.board.set_waker(cx.waker());
         self.executor.out.set_session(cx.waker());
         let began = Instant::now();

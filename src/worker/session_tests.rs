@@ -11,17 +11,23 @@ use bytes::BytesMut;
 
 use crate::{
     ipc::Stream,
-    task::{Board, Slot, TaskId, WorkerInfo},
+    task::{Board, Slot, TaskId, WorkerEnv, WorkerInfo},
     wire::{
-        FrameReader, HostFrame, Outcome, Payload, TimeLeft, Welcome, WorkerFrame, frame_bytes,
-        parse,
+        FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, Welcome, WorkerFrame,
+        frame_bytes, parse,
     },
     worker::{
-        Ended, Program, ServeEnd, TaskEntry,
+        Ended, Origin, Program, ServeEnd, TaskEntry,
         executor::{Executor, Incoming},
         outbox::Outbox,
         serve,
     },
+};
+
+const LINEAGE: Lineage = Lineage {
+    level: 1,
+    cpus: 1,
+    counted: 0,
 };
 
 /// A program with one task that does nothing but take note of its ticket.
@@ -76,9 +82,13 @@ async fn said_of(
         Arc::new(program),
         worker,
         Arc::clone(&board),
-        WorkerInfo::new(Slot::new(0), 0, 1),
-        Vec::new(),
-        Ok(()),
+        Origin {
+            worker: WorkerInfo::new(Slot::new(0), 0, 1),
+            lineage: LINEAGE,
+            kin: Box::new(|_, _| Rc::new(())),
+            inherited: Vec::new(),
+            setup: Ok(()),
+        },
     ));
     let mut out = BytesMut::new();
     let welcome = HostFrame::Welcome(Welcome {
@@ -219,9 +229,12 @@ fn start_is_said_before_its_name_gets_loud() {
             Outbox::new(worker),
             Arc::new(program),
             Rc::new(()),
-            Arc::new(now()),
-            WorkerInfo::new(Slot::new(0), 0, 1),
-            1024,
+            Rc::new(WorkerEnv {
+                worker: WorkerInfo::new(Slot::new(0), 0, 1),
+                max_bytes: 1024,
+                board: Arc::new(now()),
+                kin: Rc::new(()),
+            }),
             Duration::ZERO,
         );
         executor.hush(0);

@@ -73,7 +73,7 @@ impl Tracked {
     }
 
     fn panicked(&mut self, panic: RemoteError) {
-        let error = panic.at(self.scope.worker, self.scope.id);
+        let error = panic.at(self.scope.env.worker, self.scope.id);
         let payload = codec::encode(&error).unwrap_or_default();
         self.end(Outcome::Panicked, &payload);
         self.executor
@@ -116,7 +116,10 @@ impl Future for Tracked {
             return Poll::Ready(());
         };
         let began = this.began.take().unwrap_or_else(Instant::now);
-        this.executor.board.poll_begins(this.scope.ticket, began);
+        this.executor
+            .env
+            .board
+            .poll_begins(this.scope.ticket, began);
         let polled = capture::caught(|| future.as_mut().poll(cx));
         let pending = match polled {
             Ok(Poll::Pending) => {
@@ -138,7 +141,7 @@ impl Future for Tracked {
                 false
             }
         };
-        this.executor.board.poll_ends();
+        this.executor.env.board.poll_ends();
         this.executor
             .after_poll(this.name, began, Instant::now(), !pending);
         if pending {

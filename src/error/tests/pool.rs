@@ -65,6 +65,11 @@ fn bad_settings_name_the_knob_and_the_way_out() {
          raise the limit (`ulimit -n`, `LimitNOFILE`) or lower `processes`",
     );
     check_config(
+        ConfigError::TooDeep { levels: 2 },
+        "this is a worker of a pool inside a worker, and pools may be 2 levels deep; \
+         submit its tasks one level higher",
+    );
+    check_config(
         ConfigError::Unsupported {
             knob: "memory_hard",
             platform: "windows",

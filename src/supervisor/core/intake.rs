@@ -224,7 +224,7 @@ impl PoolCore {
                 idempotent: task.terms.idempotent && !self.config.one_life,
                 ..task.terms
             },
-            limits: task.limits.or(self.config.limits(name)),
+            limits: self.config.limits(name, task.limits),
             reply: (),
         })
     }

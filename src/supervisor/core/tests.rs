@@ -63,6 +63,12 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
             },
             one_life: false,
             init_args: None,
+            lineage: crate::wire::Lineage {
+                level: 0,
+                cpus: 1,
+                counted: 0,
+            },
+            until: None,
         },
         None,
     );

@@ -103,6 +103,7 @@ pub(super) async fn start(
 /// Opens the endpoint and starts the process.
 fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerStartError> {
     let (core, slot) = (&*birth.core, birth.slot);
+    let lineage = core.config.lineage;
     let refused = |message: String| WorkerStartError::Refused { message };
     let mut token = [0; TOKEN_BYTES];
     getrandom::fill(&mut token).map_err(|error| refused(format!("no random token: {error}")))?;
@@ -127,11 +128,12 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
         grace_ms: handshake::millis(core.config.knobs.grace),
         own_group: cfg!(unix),
         wrapped: !core.config.launcher.knows_pids(),
+        lineage: lineage.of_worker(u32::try_from(core.control.size()).unwrap_or(u32::MAX)),
     };
     let launched = core.config.launcher.launch(LaunchOrder {
         config,
         stdio: core.config.knobs.stdio,
-        processes: u32::try_from(core.control.size()).unwrap_or(u32::MAX),
+        counted: lineage.counted,
     })?;
     Ok((endpoint, token, launched))
 }

@@ -9,8 +9,9 @@ use bytes::BytesMut;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::super::{
-    Channel, ControlFromWorker, ControlToWorker, Hello, HostFrame, Offer, Outcome, PROTOCOL, Place,
-    StartConfig, TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes, parse,
+    Channel, ControlFromWorker, ControlToWorker, Hello, HostFrame, Lineage, Offer, Outcome,
+    PROTOCOL, Place, StartConfig, TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes,
+    parse,
 };
 use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
 
@@ -275,6 +276,11 @@ fn start_configurations() {
         grace_ms: 3000,
         own_group: true,
         wrapped: true,
+        lineage: Lineage {
+            level: 1,
+            cpus: 300,
+            counted: 0b1_0000_0001,
+        },
     };
     let places: [(Place, &[u8]); 2] = [
         (Place::Path(vec![b'/', 0xff]), b"\x00\x02/\xff"),
@@ -286,7 +292,7 @@ fn start_configurations() {
     };
     complete(&places, number, 2);
     for (place, bytes) in places {
-        let rest = [3, 172, 2, 184, 23, 1, 1];
+        let rest = [3, 172, 2, 184, 23, 1, 1, 1, 172, 2, 129, 2];
         golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
     }
 }
