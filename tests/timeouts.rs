@@ -113,6 +113,10 @@ fn a_task_that_waits_for_too_long_never_runs() {
             .await
             .expect("a result");
         assert!(!has(dir.path(), "late", "started"));
+        common::status_is(&pool, "the detached ones have ended", |status| {
+            status.in_flight == 0
+        })
+        .await;
         assert_clean(&pool);
         pool.stop().await;
     });
