@@ -17,8 +17,8 @@ use std::{
 };
 
 use actix_multiprocess::{
-    Blob, CodecValue, NoError, Pool, PoolConfig, Rejected, RemoteError, Started, Task, TaskContext,
-    TaskError, WorkerSpec,
+    Blob, CodecValue, NoError, Pool, PoolConfig, Rejected, RemoteError, Started, Submit, Task,
+    TaskContext, TaskError, TimeoutEnd, TimeoutStage, WorkerSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,8 @@ fn what_to_do<E>(error: &TaskError<E>) -> &'static str {
             "a bug of the task: its report has the place; do not submit it again"
         }
         TaskError::Cancelled { .. } => "somebody wanted it to end: nothing",
+        TaskError::TimedOut(over) if over.never_ran() => "submit it later: 504",
+        TaskError::TimedOut(_) => "give it more time or less to do: 504",
         TaskError::WorkerLost(report) if report.started() == Started::No => "submit it again",
         TaskError::WorkerLost(_) => {
             "submit it again if it may run twice; one that always may is IDEMPOTENT"
@@ -228,6 +230,14 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             && report.stderr_tail().contains("canvas != NULL"))
         },
     );
+
+    let outcome = pool
+        .submit(Submit::new(Draw::ForEver).run_timeout(Duration::from_millis(50)))
+        .await;
+    right &= show("it takes too long", outcome, |error| {
+        matches!(error, TaskError::TimedOut(over) if over.stage == TimeoutStage::Running
+            && over.ended == TimeoutEnd::Dropped)
+    });
 
     let outcome = pool.submit(Draw::Exit).await;
     right &= show("it ends its process", outcome, |error| {

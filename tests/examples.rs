@@ -132,6 +132,29 @@ fn actors_in_workers_notices_answers_of_other_caches() {
 }
 
 #[test]
+fn timeouts_shows_what_callers_are_told() {
+    let text = succeeds(&mut example("timeouts"));
+    for words in [
+        "waiting: the task had not started after",
+        "its worker has dropped it at an await",
+        "it ended with its worker",
+        "reading it up beside that: 3.1416",
+        "computing in time: 3.14",
+        "over its `timeout` of 150ms",
+    ] {
+        assert!(text.contains(words), "not there: {words}: {text}");
+    }
+}
+
+#[test]
+fn timeouts_fails_when_callers_wait_for_long() {
+    fails(
+        example("timeouts").arg("2500"),
+        "not as it should be: all of them in",
+    );
+}
+
+#[test]
 fn errors_shows_every_error_as_expected() {
     let text = succeeds(&mut example("errors"));
     for words in [
@@ -139,6 +162,7 @@ fn errors_shows_every_error_as_expected() {
         "the width is no number: invalid digit found in string",
         "panicked at examples/errors.rs:",
         "killed by SIGABRT",
+        "over its `run_timeout` of 50ms",
         "exited with code 3",
         "the queue is full: 1 of 1 tasks wait",
         "cancelled before it started",

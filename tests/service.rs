@@ -180,6 +180,27 @@ fn full_queue_is_503_with_retry_after_and_the_others_get_theirs() {
     });
 }
 
+#[test]
+fn image_that_takes_too_long_is_504_and_its_worker_goes_on() {
+    run(async {
+        let service =
+            Service::holding(&["--processes", "1", "--concurrency", "1", "--timeout", "400"]);
+        let before = service.status().await;
+        let image = png();
+        // One with the worker, one that waits.
+        for answer in finished(service.posts(2, &image)).await {
+            let answer = answer.expect("an answer");
+            assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT, "{answer:?}");
+            assert_eq!(answer.text(), "Gateway Timeout");
+        }
+        service.release();
+        is_thumbnail(&service.post(&image).await.expect("an answer"));
+        let status = service.status().await;
+        assert_eq!((status.timed_out, status.done), (2, 1), "{status:?}");
+        assert_eq!(status.workers[0].pid, before.workers[0].pid);
+    });
+}
+
 // --- hanging up -------------------------------------------------------------------------------------------------------
 
 /// One post is with the worker, one waits; both clients go.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::str::FromStr;
+use std::{num::ParseIntError, str::FromStr, time::Duration};
 
 use crate::thumbnail::Settings;
 
@@ -10,6 +10,7 @@ usage: service [options]
   --processes N       worker processes (as many as CPUs)
   --concurrency N     images at once in one process (2)
   --queue-limit N     images that may wait for a process (128)
+  --timeout MS        how long an image may take in all, in milliseconds (30000)
   --check             listen on a free port, ask for thumbnails, and see whether the answers are right
 for tests of this program:
   --hold FILE         images take until FILE exists
@@ -25,6 +26,7 @@ pub(crate) struct Args {
     pub(crate) processes: Option<usize>,
     pub(crate) concurrency: usize,
     pub(crate) queue_limit: usize,
+    pub(crate) timeout: Duration,
     pub(crate) check: bool,
     pub(crate) settings: Settings,
 }
@@ -38,6 +40,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, 
         processes: None,
         concurrency: 2,
         queue_limit: 128,
+        timeout: Duration::from_secs(30),
         check: false,
         settings: Settings::default(),
     };
@@ -48,6 +51,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, 
             "--processes" => args.processes = Some(number(&value()?)?),
             "--concurrency" => args.concurrency = number(&value()?)?,
             "--queue-limit" => args.queue_limit = number(&value()?)?,
+            "--timeout" => args.timeout = Duration::from_millis(number(&value()?)?),
             "--hold" => args.settings.hold = Some(value()?.into()),
             "--wrong" => args.settings.wrong = true,
             "--check" => args.check = true,
@@ -64,6 +68,6 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Command, 
     Ok(Command::Serve(args))
 }
 
-fn number(word: &str) -> Result<usize, String> {
-    usize::from_str(word).map_err(|error| format!("{word:?}: {error}"))
+fn number<N: FromStr<Err = ParseIntError>>(word: &str) -> Result<N, String> {
+    N::from_str(word).map_err(|error| format!("{word:?}: {error}"))
 }

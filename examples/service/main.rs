@@ -9,7 +9,7 @@
 //! What to look at:
 //!
 //! - `server.rs`: `?` in a handler. What the pool or the task has to say becomes an answer: 422 for what is no image, 413
-//!   for too large a one, 503 with `Retry-After` when the queue is full, 500 when the worker was lost.
+//!   for too large a one, 503 with `Retry-After` when the queue is full, 504 when it took too long, 500 when the worker was lost.
 //! - `thumbnail.rs`: the task, how it ends early when nobody waits for it, and why it does not run twice.
 //! - `check.rs`: what `--check` asks, and what the answers have to be.
 //!
@@ -85,6 +85,8 @@ async fn serve(workers: Workers<Settings>, args: Args) -> Result<(), Box<dyn Err
         .concurrency(args.concurrency)
         // Whoever is far behind in a queue has gone before it is his turn: better to tell him at once.
         .queue_limit(args.queue_limit)
+        // And nobody waits for longer than this for an image: 504.
+        .timeout(args.timeout)
         .grace(Duration::from_secs(1))
         .start()
         .await?;
@@ -109,8 +111,14 @@ async fn serve(workers: Workers<Settings>, args: Args) -> Result<(), Box<dyn Err
     serving.await??;
     let counts = pool.status().await.counts;
     println!(
-        "stopped: {} accepted, {} done, {} failed, {} cancelled, {} lost; {} workers killed",
-        counts.accepted, counts.done, counts.failed, counts.cancelled, counts.lost, report.killed
+        "stopped: {} accepted, {} done, {} failed, {} cancelled, {} timed out, {} lost; {} workers killed",
+        counts.accepted,
+        counts.done,
+        counts.failed,
+        counts.cancelled,
+        counts.timed_out,
+        counts.lost,
+        report.killed
     );
     checked
 }

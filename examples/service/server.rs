@@ -29,6 +29,7 @@ struct Report {
     done: u64,
     failed: u64,
     cancelled: u64,
+    timed_out: u64,
     lost: u64,
     workers: Vec<Worker>,
 }
@@ -56,6 +57,7 @@ async fn status(pool: web::Data<Pool>) -> web::Json<Report> {
         done: status.counts.done,
         failed: status.counts.failed,
         cancelled: status.counts.cancelled,
+        timed_out: status.counts.timed_out,
         lost: status.counts.lost,
         workers: workers.collect(),
     })

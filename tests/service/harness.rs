@@ -103,7 +103,7 @@ pub(crate) async fn is_gone(process: u32) {
 
 /// What the example says when it has stopped and every accepted post was answered with its thumbnail.
 pub(crate) fn last_word(done: u64) -> String {
-    format!("stopped: {done} accepted, {done} done, 0 failed, 0 cancelled, 0 lost")
+    format!("stopped: {done} accepted, {done} done, 0 failed, 0 cancelled, 0 timed out, 0 lost")
 }
 
 /// What `/status` says.
@@ -114,6 +114,7 @@ pub(crate) struct Status {
     pub(crate) done: u64,
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
+    pub(crate) timed_out: u64,
     pub(crate) lost: u64,
     pub(crate) workers: Vec<Worker>,
 }
