@@ -38,7 +38,7 @@
 //! |---|---|
 //! | what a task is and may ask | [`Task`], [`TaskContext`] |
 //! | state and hooks of a worker | [`WorkerSpec`] |
-//! | every setting with its default | [`PoolBuilder`], [`PoolConfig`], [`Restart`], [`Stdio`], [`Launcher`] |
+//! | every setting with its default | [`PoolBuilder`], [`PoolConfig`], [`Restart`], [`Retry`], [`Stdio`], [`Launcher`] |
 //! | one task | [`Pool::submit`], [`Submit`] for options, [`TaskHandle`] |
 //! | which is next, and where it goes | [`Priority`], [`Submit::key`], [`TaskOptions`], [`Routing`] |
 //! | many | [`Pool::map`], [`Pool::map_stream`], [`Map`] |
@@ -125,7 +125,8 @@ mod wire;
 mod worker;
 
 pub use config::{
-    KillPolicy, Launcher, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull,
+    KillPolicy, Launcher, OnExhausted, Output, PoolConfig, Restart, Retry, Stdio, TaskOptions,
+    WhenFull,
 };
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,

@@ -18,10 +18,11 @@ use actix_multiprocess::{
     HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy, Launcher, LeastLoaded, LossCause, Map,
     MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig,
     PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected,
-    RemoteError, Resize, Restart, Resume, RetireReason, RoundRobin, Routing, Slot, SlotState,
-    SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task, TaskContext,
-    TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage,
-    Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError, Workers,
+    RemoteError, Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing, Slot,
+    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
+    TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
+    TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError,
+    Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -94,6 +95,10 @@ impl Task for Full {
             return Err(Refusal(state.name.clone()));
         }
         Ok(self.image)
+    }
+
+    fn is_transient(error: &Refusal) -> bool {
+        error.0.is_empty()
     }
 }
 
@@ -199,6 +204,11 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .kill(KillPolicy::OnTimeout)
         .kill(KillPolicy::Always)
         .max_attempts(2)
+        .retry(
+            Retry::default()
+                .failed_attempts(2)
+                .backoff(Duration::from_millis(1), Duration::from_secs(1)),
+        )
         .max_tasks(1000)
         .max_age(Duration::from_secs(3600))
         .jitter(20)
@@ -245,6 +255,7 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.restart = Restart::default();
     config.on_exhausted = OnExhausted::Escalate;
     config.max_attempts = 2;
+    config.retry = Retry::default();
     config.max_tasks = Some(1000);
     config.max_age = Some(Duration::from_secs(3600));
     config.jitter = 20;
@@ -462,8 +473,10 @@ fn every_count(counts: Counts) {
         lost,
         rejected,
         codec,
+        retried,
         ..
     } = counts;
+    let _: u64 = retried;
     let settled = done + failed + panicked + cancelled + timed_out + lost + rejected + codec;
     assert!(settled == counts.settled() && settled <= accepted);
 }
@@ -619,7 +632,7 @@ fn every_time_out(timed_out: TimedOut) {
         _ => {}
     }
     match ended {
-        TimeoutEnd::NeverStarted | TimeoutEnd::Dropped => {}
+        TimeoutEnd::NeverStarted | TimeoutEnd::BetweenRuns | TimeoutEnd::Dropped => {}
         TimeoutEnd::WithWorker | TimeoutEnd::Unfinished => {}
         _ => {}
     }
@@ -965,6 +978,11 @@ fn builder_has_the_defaults_of_its_docs() {
         run_timeout: None,
         kill: OnTimeout,
         max_attempts: 3,
+        retry: Retry {
+            failed_attempts: 3,
+            backoff_min: 100ms,
+            backoff_max: 10s,
+        },
         max_tasks: None,
         max_age: None,
         jitter: 10,
@@ -1021,6 +1039,10 @@ fn zero_is_refused_where_it_makes_no_sense() {
     let zero_wait = builder().queue_timeout(Duration::ZERO);
     refused(zero_wait, zero("queue_timeout"));
     refused(builder().run_timeout(Duration::ZERO), zero("run_timeout"));
+    refused(
+        builder().retry(Retry::default().failed_attempts(0)),
+        zero("retry.failed_attempts"),
+    );
     refused(builder().max_attempts(0), zero("max_attempts"));
     refused(builder().max_tasks(0), zero("max_tasks"));
     refused(builder().max_age(Duration::ZERO), zero("max_age"));
@@ -1076,7 +1098,11 @@ fn contradictions_are_refused_in_words() {
     refused(
         builder()
             .restart(Restart::default().backoff(Duration::from_secs(2), Duration::from_secs(1))),
-        contradiction("the back-off begins with 2s, above its maximum of 1s"),
+        contradiction("the back-off of `restart` begins with 2s, above its maximum of 1s"),
+    );
+    refused(
+        builder().retry(Retry::default().backoff(Duration::from_secs(2), Duration::from_secs(1))),
+        contradiction("the back-off of `retry` begins with 2s, above its maximum of 1s"),
     );
     let twice = WorkerSpec::new().task::<Plain>().task::<Plain>().init();
     refused(

@@ -7,6 +7,7 @@
 mod env;
 mod launcher;
 mod restart;
+mod retry;
 mod stdio;
 mod task_options;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod text;
 
 pub use launcher::Launcher;
 pub use restart::Restart;
+pub use retry::Retry;
 pub use stdio::{Output, Stdio};
 pub use task_options::TaskOptions;
 
@@ -94,6 +96,7 @@ pub enum KillPolicy {
 /// when_full = "reject"
 /// grace = "3s"
 /// restart = { budget = 5, period = "10s", backoff_min = "100ms", backoff_max = "30s" }
+/// retry = { failed_attempts = 3, backoff_min = "100ms", backoff_max = "10s" }
 /// stdio = { stdout = "inherit", stderr = "relay" }
 /// run_timeout = "30s"
 /// tasks = { render = { max_running = 4, run_timeout = "5m" } }
@@ -137,6 +140,8 @@ pub struct PoolConfig {
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
+    /// How idempotent tasks run again for other reasons.
+    pub retry: Retry,
     /// How many tasks a worker starts before another takes its place; each draws its number once, see `jitter`. Default:
     /// unlimited.
     #[serde(with = "Limit::<Count<u32>>")]
@@ -189,6 +194,7 @@ impl Default for PoolConfig {
             run_timeout: None,
             kill: KillPolicy::default(),
             max_attempts: 3,
+            retry: Retry::default(),
             max_tasks: None,
             max_age: None,
             jitter: 10,

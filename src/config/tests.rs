@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use crate::{
-    config::{KillPolicy, OnExhausted, Output, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
+    config::{
+        KillPolicy, OnExhausted, Output, PoolConfig, Restart, Retry, Stdio, TaskOptions, WhenFull,
+    },
     error::ConfigError,
 };
 
@@ -33,6 +35,9 @@ fn unusual() -> PoolConfig {
         run_timeout: Some(Duration::from_secs(120)),
         kill: KillPolicy::Always,
         max_attempts: 1,
+        retry: Retry::default()
+            .failed_attempts(7)
+            .backoff(Duration::from_millis(1), Duration::from_secs(2)),
         max_tasks: Some(1000),
         max_age: Some(Duration::from_secs(3600)),
         jitter: 25,
@@ -63,7 +68,8 @@ fn the_default_is_written_as_people_read_it() {
         r#"{"processes":"auto","concurrency":16,"queue_limit":"auto","queue_bytes":"256MiB","result_bytes":"256MiB","#,
         r#""when_full":"reject","#,
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
-        r#""on_exhausted":"open-circuit","timeout":"unlimited","queue_timeout":"unlimited","run_timeout":"unlimited","kill":"on-timeout","max_attempts":3,"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
+        r#""on_exhausted":"open-circuit","timeout":"unlimited","queue_timeout":"unlimited","run_timeout":"unlimited","kill":"on-timeout","max_attempts":3,"#,
+        r#""retry":{"failed_attempts":3,"backoff_min":"100ms","backoff_max":"10s"},"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
         r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"tasks":{},"socket_dir":"auto"}"#,
     );
@@ -102,6 +108,9 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_RUN_TIMEOUT", "2m"),
         ("POOL_KILL", "always"),
         ("POOL_MAX_ATTEMPTS", "1"),
+        ("POOL_RETRY_FAILED_ATTEMPTS", "7"),
+        ("POOL_RETRY_BACKOFF_MIN", "1ms"),
+        ("POOL_RETRY_BACKOFF_MAX", "2s"),
         ("POOL_MAX_TASKS", "1000"),
         ("POOL_MAX_AGE", "1h"),
         ("POOL_JITTER", "25%"),

@@ -22,6 +22,8 @@ pub enum TimeoutStage {
 pub enum TimeoutEnd {
     /// It never ran.
     NeverStarted,
+    /// It had run, or may have, and waited to run again: nothing of it runs any more.
+    BetweenRuns,
     /// Its worker has dropped it, and goes on.
     Dropped,
     /// It ended with its worker.
@@ -72,6 +74,7 @@ impl fmt::Display for TimedOut {
         }?;
         f.write_str(match self.ended {
             TimeoutEnd::NeverStarted => "; it never ran, so it is safe to submit again",
+            TimeoutEnd::BetweenRuns => "; it had run to no avail and waited to run again",
             TimeoutEnd::Dropped => "; its worker has dropped it at an await and goes on",
             TimeoutEnd::WithWorker => "; it ended with its worker",
             TimeoutEnd::Unfinished => {

@@ -66,7 +66,7 @@ pub struct SlotStatus {
     pub restarts: u64,
 }
 
-/// Settled tasks by how they ended. They add up to the accepted tasks that are settled.
+/// Settled tasks by how they ended. Those add up to the accepted tasks that are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counts {
@@ -88,6 +88,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Their bytes could not be read or written on one side.
     pub codec: u64,
+    /// Runs that came to nothing and were, or will be, followed by another of the same task: no way to settle.
+    pub retried: u64,
 }
 
 impl Counts {
@@ -116,6 +118,7 @@ impl Counts {
             lost: self.lost - earlier.lost,
             rejected: self.rejected - earlier.rejected,
             codec: self.codec - earlier.codec,
+            retried: self.retried - earlier.retried,
         }
     }
 }

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use crate::{
-    config::{PoolConfig, Restart},
+    config::PoolConfig,
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
     },
     pool::PoolBuilder,
-    sched::{RestartRules, Routing},
+    sched::{RestartRules, RetryRules, Routing},
     supervisor::{Config, TaskTable},
     task::TimeLimits,
     wire::{Lineage, Payload},
@@ -48,6 +48,12 @@ impl<A> PoolBuilder<A> {
             backoff_min: restart.backoff_min,
             backoff_max: restart.backoff_max,
         };
+        let retry = RetryRules {
+            lost: knobs.max_attempts,
+            failed: knobs.retry.failed_attempts,
+            backoff_min: knobs.retry.backoff_min,
+            backoff_max: knobs.retry.backoff_max,
+        };
         let own = self.workers.launcher();
         let launcher = match self.launcher {
             None => own,
@@ -70,6 +76,7 @@ impl<A> PoolBuilder<A> {
             concurrency,
             queue_limit,
             rules,
+            retry,
             one_life: self.one_life,
             init_args: init_args.or_else(|| nested.and_then(|nested| nested.args.clone())),
             lineage,
@@ -144,6 +151,7 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         ("queue_bytes", knobs.queue_bytes == 0),
         ("result_bytes", knobs.result_bytes == 0),
         ("max_attempts", knobs.max_attempts == 0),
+        ("retry.failed_attempts", knobs.retry.failed_attempts == 0),
         ("max_tasks", knobs.max_tasks == Some(0)),
         ("max_age", knobs.max_age == Some(Duration::ZERO)),
         ("start_timeout", knobs.start_timeout.is_zero()),
@@ -175,22 +183,25 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
             platform: std::env::consts::OS,
         });
     }
-    let Restart {
-        backoff_min,
-        backoff_max,
-        ..
-    } = knobs.restart;
-    if backoff_min > backoff_max {
-        return Err(ConfigError::Contradiction {
-            message: format!(
-                "the back-off begins with {backoff_min:?}, above its maximum of {backoff_max:?}"
-            ),
-        });
+    let (restart, retry) = (knobs.restart, knobs.retry);
+    for (what, min, max) in [
+        ("restart", restart.backoff_min, restart.backoff_max),
+        ("retry", retry.backoff_min, retry.backoff_max),
+    ] {
+        if min > max {
+            return Err(ConfigError::Contradiction {
+                message: format!(
+                    "the back-off of `{what}` begins with {min:?}, above its maximum of {max:?}"
+                ),
+            });
+        }
     }
     for duration in [
         &mut knobs.restart.period,
         &mut knobs.restart.backoff_min,
         &mut knobs.restart.backoff_max,
+        &mut knobs.retry.backoff_min,
+        &mut knobs.retry.backoff_max,
         &mut knobs.retire_timeout,
         &mut knobs.start_timeout,
         &mut knobs.cancel_grace,

@@ -7,6 +7,7 @@ mod builder;
 mod check;
 mod env;
 mod handle;
+mod lenience;
 mod map;
 mod messages;
 mod process;

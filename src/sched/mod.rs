@@ -15,9 +15,11 @@
 //!                        ├──────────────────┘ revoked, or the  │ │
 //!                        │                    worker was lost  │ │
 //!                        │                    (no attempt spent)│ │
-//!                        └─────────────────────────────────────┘ │ lost, idempotent, attempts left
-//!                                                                ▼
-//!                                                              settled (lost)
+//!                        ├─────────────────────────────────────┘ │ lost, idempotent, attempts left: at once the first time
+//!                        │ its time has come                     │
+//!                      Later ◀───────────────────────────────────┤ lost once more, or failed with an error that may go away
+//!                        │ cancel                                ▼
+//!                        └──▶ settled (it has run)             settled (lost, failed)
 //! ```
 //! A task in flight whose caller has gone is *abandoned*: its reply has left, its credit stays taken until the worker
 //! reports the end or dies.
@@ -28,6 +30,7 @@ mod ledger;
 pub(crate) mod model;
 mod queue;
 mod restart;
+mod retry;
 mod rotation;
 mod router;
 mod routing;
@@ -39,6 +42,7 @@ pub(crate) use ledger::{
     Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
+pub(crate) use retry::{RetryRules, Spent};
 pub(crate) use rotation::{Rotation, changing_at_once};
 pub(crate) use router::Replaced;
 pub(crate) use routing::routes;

@@ -31,8 +31,9 @@ pub(super) async fn run<T: Task>(
             if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<RemoteError>() {
                 error.happened_at(worker, id);
             }
+            let transient = T::is_transient(&error);
             match encode(&error, CodecValue::Error, max_bytes) {
-                Ok(payload) => Ended::Failed(payload, Box::new(error)),
+                Ok(payload) => Ended::Failed(payload, Box::new(error), transient),
                 Err(error) => Ended::Codec(error),
             }
         }

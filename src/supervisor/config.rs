@@ -10,7 +10,7 @@ use std::{
 use crate::{
     config::PoolConfig,
     error::near_names,
-    sched::RestartRules,
+    sched::{RestartRules, RetryRules},
     supervisor::Launch,
     task::TimeLimits,
     wire::{Lineage, Payload},
@@ -71,6 +71,7 @@ pub(crate) struct Config {
     /// For each process, if nothing else was said.
     pub(crate) queue_limit: Option<usize>,
     pub(crate) rules: RestartRules,
+    pub(crate) retry: RetryRules,
     /// There is one worker and none after it: what it does not end is lost with it, so that the drain, which is under way
     /// from the start, is over then.
     pub(crate) one_life: bool,

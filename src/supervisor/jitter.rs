@@ -22,7 +22,7 @@ fn below(most: u64, percent: u8, random: u64) -> u64 {
     most - random % spread.saturating_add(1)
 }
 
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     let mut bytes = [0; 8];
     // Without randomness all leave at their limit, which is what was promised at most.
     let _ = getrandom::fill(&mut bytes);

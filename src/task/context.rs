@@ -44,7 +44,8 @@ impl<S> TaskContext<S> {
         self.scope.id
     }
 
-    /// Returns which run this is, counted from 1. Above 1 only for idempotent tasks whose worker was lost.
+    /// Returns which run this is, counted from 1. Above 1 only for idempotent tasks: those whose worker was lost, and those
+    /// whose error may go away ([`Task::is_transient`](crate::Task::is_transient)).
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.scope.attempt

@@ -78,6 +78,46 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     /// `()`, or `Rc<S>` for the `S` that the worker's initializer returned.
     type State: 'static;
 
+    /// Whether an error of its own may go away by itself, so that another run is worth it: asked in the worker, and
+    /// heeded for tasks that are idempotent, as often as the pool's [`Retry`](crate::Retry) allows. Default: no error.
+    ///
+    /// A panic in it is the task's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_multiprocess::{Task, TaskContext};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// enum NoPage {
+    ///     Busy,
+    ///     Gone,
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Fetch(String);
+    ///
+    /// impl Task for Fetch {
+    ///     const NAME: &'static str = "fetch";
+    ///     const IDEMPOTENT: bool = true;
+    ///     type Output = String;
+    ///     type Error = NoPage;
+    ///     type State = ();
+    ///     async fn run(self, _: TaskContext<()>) -> Result<String, NoPage> {
+    ///         # Err(NoPage::Gone)
+    ///         // ..
+    ///     }
+    ///     fn is_transient(error: &NoPage) -> bool {
+    ///         matches!(error, NoPage::Busy)
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    fn is_transient(error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
+
     /// Does the work, in a worker process, on its event loop. The future need not be `Send`.
     ///
     /// # Errors

@@ -82,8 +82,10 @@ pub(crate) enum WorkerFrame {
 pub(crate) enum Outcome {
     /// Tail: the encoded output.
     Done,
-    /// Tail: the encoded error.
-    Failed,
+    /// Tail: the encoded error, which may go away by itself or not.
+    Failed {
+        transient: bool,
+    },
     /// Tail: an encoded `RemoteError`.
     Panicked,
     Cancelled {

@@ -17,8 +17,8 @@ pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// How a task's `run` ended.
 pub(crate) enum Ended {
     Done(Payload),
-    /// The encoded error, and the error itself for the failure hook.
-    Failed(Payload, Box<dyn Any>),
+    /// The encoded error, the error itself for the failure hook, and whether it may go away by itself.
+    Failed(Payload, Box<dyn Any>, bool),
     Codec(CodecError),
 }
 

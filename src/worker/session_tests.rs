@@ -268,7 +268,7 @@ fn failure_hook_hears_of_what_left_with_the_worker() {
         asked.ask(|requests| requests.exit = true);
         // More than the connection takes at once.
         let why = Payload::new(vec![0; 4 << 20].into(), Vec::new());
-        Box::pin(async { Ended::Failed(why, Box::new("why")) })
+        Box::pin(async { Ended::Failed(why, Box::new("why"), false) })
     });
     let hook = Arc::clone(&heard);
     program.on_failure = Some(Arc::new(move |_, _| hook.lock().unwrap().push("failure")));

@@ -83,8 +83,8 @@ impl Tracked {
     fn ended(&mut self, ended: Ended) {
         match ended {
             Ended::Done(payload) => self.end(Outcome::Done, &payload),
-            Ended::Failed(payload, error) => {
-                self.end(Outcome::Failed, &payload);
+            Ended::Failed(payload, error, transient) => {
+                self.end(Outcome::Failed { transient }, &payload);
                 self.executor
                     .mourn(self.name, &self.scope, Mourned::Failed(error));
             }

@@ -106,7 +106,7 @@ pub(crate) enum WorkerFrame {
 #[allow(dead_code, reason = "the order of the variants is the format")]
 pub(crate) enum Outcome {
     Done,
-    Failed,
+    Failed { transient: bool },
     Panicked,
     Cancelled { started: bool },
     Codec,

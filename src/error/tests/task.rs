@@ -51,6 +51,12 @@ fn time_out_says_which_limit_and_what_became_of_the_task() {
         "the task had not ended 1.5s after its start, over its `run_timeout` of 1.5s; \
          it ended with its worker",
     );
+    let ran = late(TimeoutEnd::BetweenRuns);
+    check(
+        &TaskError::TimedOut(TimedOut { stage, ..ran }),
+        "the task had not ended 1.5s after its start, over its `run_timeout` of 1.5s; \
+         it had run to no avail and waited to run again",
+    );
     let stage = TimeoutStage::Deadline;
     let runs = late(TimeoutEnd::Unfinished);
     check(
@@ -164,7 +170,7 @@ fn submitting_again_is_safe_and_useful_where_the_tables_say() {
         name: "resize",
         near: Vec::new(),
     };
-    let table: [(TaskError<()>, bool, bool); 19] = [
+    let table: [(TaskError<()>, bool, bool); 20] = [
         (TaskError::Failed(()), false, false),
         (TaskError::Panicked(panic(None)), false, false),
         (
@@ -173,6 +179,11 @@ fn submitting_again_is_safe_and_useful_where_the_tables_say() {
             true,
         ),
         (TaskError::TimedOut(late(TimeoutEnd::Dropped)), false, true),
+        (
+            TaskError::TimedOut(late(TimeoutEnd::BetweenRuns)),
+            false,
+            true,
+        ),
         (
             TaskError::TimedOut(late(TimeoutEnd::WithWorker)),
             false,

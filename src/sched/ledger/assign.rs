@@ -44,7 +44,8 @@ impl<P, R> Ledger<P, R> {
         };
         let priority = task.terms.priority;
         match task.at {
-            At::Flight(..) => {}
+            // Whoever awaits one that may run again is asked for then.
+            At::Flight(..) | At::Later => {}
             At::Queue => self.awaited.insert(priority, id),
             At::Line(seat) => {
                 if let Some(place) = self.places.get_mut(seat.index()) {
@@ -249,7 +250,7 @@ impl<P, R> Ledger<P, R> {
             id,
             priority: task.terms.priority,
             exclusive: task.terms.exclusive,
-            attempt: task.attempt,
+            attempt: task.spent.attempt(),
             bytes: task.bytes,
         };
         match self.router.pick(&meta, &self.loads) {
@@ -318,7 +319,7 @@ impl<P, R> Ledger<P, R> {
                     ticket,
                     id: flight.id,
                     name: task.name,
-                    attempt: task.attempt,
+                    attempt: task.spent.attempt(),
                     left: (flight.announced)
                         .then(|| self.clocks.left(flight.id, now()))
                         .flatten(),

@@ -41,11 +41,6 @@ impl<P, R> Ledger<P, R> {
         Ok(self.settle(flight.id).zip(over))
     }
 
-    /// When the next task is over one of its limits.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.clocks.next()
-    }
-
     /// The next task that is over one of its limits by now.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Expired<R>> {
         loop {
@@ -63,7 +58,9 @@ impl<P, R> Ledger<P, R> {
                 continue;
             }
             match self.cancel(id, last) {
-                Cancelled::Queued(reply) => return Some(Expired::Waiting { reply, over }),
+                Cancelled::Queued { reply, ran } => {
+                    return Some(Expired::Waiting { reply, over, ran });
+                }
                 Cancelled::Flight {
                     seat,
                     ticket,

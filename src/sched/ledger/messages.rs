@@ -85,13 +85,15 @@ pub(crate) enum Finished<R> {
     Settle(R),
     /// It was settled before: only the credit comes back.
     Abandoned,
+    /// It is to run again.
+    Again,
 }
 
 /// What a cancellation found.
 #[derive(Debug)]
 pub(crate) enum Cancelled<R> {
-    /// It had not been sent: settled here and now.
-    Queued(R),
+    /// It had not been sent: settled here and now. `ran` says that it had been before.
+    Queued { reply: R, ran: bool },
     /// It is with a worker; `reply` has left if the caller had gone.
     Flight {
         seat: Seat,
@@ -107,8 +109,8 @@ pub(crate) enum Cancelled<R> {
 /// A task that is over one of its limits.
 #[derive(Debug)]
 pub(crate) enum Expired<R> {
-    /// It was not with a worker: settled here and now.
-    Waiting { reply: R, over: Over },
+    /// It was not with a worker: settled here and now. `ran` says that it had been before.
+    Waiting { reply: R, over: Over, ran: bool },
     /// It is with one. A deadline settles it here and now, if nothing had; `first` says that the worker has to be told.
     Flight {
         seat: Seat,
@@ -144,8 +146,10 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Lost<R> {
     pub(crate) settled: Vec<LostTask<R>>,
-    /// Back at the front of the queue.
+    /// Back at the front of the queue, or to be there in a while.
     pub(crate) requeued: usize,
+    /// How many of them may have run.
+    pub(crate) again: u64,
     /// How many tasks had started or may have.
     pub(crate) suspects: u32,
 }

@@ -4,6 +4,7 @@
 //! `settle`. Does not belong here: delivering replies, waking workers.
 //! Invariants: one settle per id; a worker never holds more than its credits; counted bytes are those of unsettled tasks.
 
+mod again;
 mod assign;
 mod by_class;
 mod clocks;
@@ -31,6 +32,7 @@ pub(crate) use messages::{
 use crate::{
     sched::{
         ledger::{
+            again::Later,
             by_class::ByClass,
             clocks::Clocks,
             keys::Keys,
@@ -40,6 +42,7 @@ use crate::{
             waiting::Ageing,
         },
         queue::Queue,
+        retry::{RetryRules, Spent},
         router::{Replaced, Router},
         routing::{Routing, WorkerLoad},
     },
@@ -57,14 +60,17 @@ enum At {
     Line(Seat),
     /// Held back, because as many of its name run as may.
     Held,
+    /// Between two runs.
+    Later,
     Flight(Seat, Ticket),
 }
 
 #[derive(Debug)]
 struct Entry<P, R> {
     name: u16,
-    /// Counted from 1.
-    attempt: u32,
+    spent: Spent,
+    /// It has run, or may have, and is to run again.
+    ran: bool,
     /// From when on its wait counts, in the units of [`Ageing`].
     since: u32,
     payload: P,
@@ -121,8 +127,9 @@ pub(crate) struct Ledger<P, R> {
     loads: Vec<WorkerLoad>,
     /// Of unsettled tasks.
     bytes: ByClass<usize>,
-    max_attempts: u32,
+    rules: RetryRules,
     names: Vec<Name>,
+    later: Later,
     /// Of tasks that have time limits.
     clocks: Clocks,
     cursor: usize,
@@ -132,7 +139,7 @@ impl<P, R> Ledger<P, R> {
     /// `names` are those of the tasks, each with how many of it may be with workers at once.
     pub(crate) fn new(
         names: impl IntoIterator<Item = (&'static str, Option<u32>)>,
-        max_attempts: u32,
+        rules: RetryRules,
         routing: Option<Box<dyn Routing>>,
         now: Instant,
     ) -> Self {
@@ -160,7 +167,8 @@ impl<P, R> Ledger<P, R> {
             offers: Vec::new(),
             loads: Vec::new(),
             bytes: ByClass::default(),
-            max_attempts,
+            rules,
+            later: Later::default(),
             names: names.collect(),
             clocks: Clocks::default(),
             cursor: 0,

@@ -3,6 +3,8 @@
 //! Belongs here: reported ends, cancellation, loss, the pool's end. Does not belong here: what replies are told.
 //! Invariant: a reply leaves together with its task, so it leaves once.
 
+use std::time::Instant;
+
 use crate::{
     error::Started,
     sched::ledger::{
@@ -66,7 +68,7 @@ impl<P, R> Ledger<P, R> {
         }
         match self.ended(seat, ticket, started)? {
             Finished::Settle(reply) => Ok(Some(reply)),
-            Finished::Abandoned => Ok(None),
+            Finished::Abandoned | Finished::Again => Ok(None),
         }
     }
 
@@ -115,9 +117,7 @@ impl<P, R> Ledger<P, R> {
         };
         let At::Flight(seat, ticket) = task.at else {
             self.leave(id);
-            return self
-                .settle(id)
-                .map_or(Cancelled::Unknown, Cancelled::Queued);
+            return self.cancelled_waiting(id);
         };
         if let Some(place) = self.places.get_mut(seat.index())
             && ticket > place.written
@@ -129,9 +129,7 @@ impl<P, R> Ledger<P, R> {
             if let Some(flight) = flight {
                 self.gone(slot, &flight);
             }
-            return self
-                .settle(id)
-                .map_or(Cancelled::Unknown, Cancelled::Queued);
+            return self.cancelled_waiting(id);
         }
         let mut first = false;
         if let Ok(flight) = Self::flight_mut(&mut self.places, seat, ticket) {
@@ -145,6 +143,12 @@ impl<P, R> Ledger<P, R> {
             reply,
             first,
         }
+    }
+
+    fn cancelled_waiting(&mut self, id: TaskId) -> Cancelled<R> {
+        let ran = self.has_run(id);
+        let reply = self.settle(id);
+        reply.map_or(Cancelled::Unknown, |reply| Cancelled::Queued { reply, ran })
     }
 
     /// Settles a cancelled task whose worker has not answered in time; the worker may go on with it.
@@ -175,10 +179,20 @@ impl<P, R> Ledger<P, R> {
 
     /// This worker has gone, and its seat is free. `innocent` spares the attempts of its tasks: they did not cause it. `read` says
     /// that all it had said was read.
-    pub(crate) fn lost(&mut self, seat: Seat, innocent: bool, read: bool) -> Lost<R> {
+    ///
+    /// The first loss of a task costs it no time: its worker may have gone for whatever reason.
+    pub(crate) fn lost(
+        &mut self,
+        seat: Seat,
+        innocent: bool,
+        read: bool,
+        now: impl Fn() -> Instant,
+        mut random: impl FnMut() -> u64,
+    ) -> Lost<R> {
         let mut lost = Lost {
             settled: Vec::new(),
             requeued: 0,
+            again: 0,
             suspects: 0,
         };
         self.dissolve(seat);
@@ -211,18 +225,31 @@ impl<P, R> Ledger<P, R> {
                     Started::No => true,
                     _ if !task.terms.idempotent => false,
                     _ if innocent => true,
-                    _ => task.attempt < self.max_attempts,
+                    _ => task.spent.lost.saturating_add(1) < self.rules.lost,
                 };
+            let ran = task.ran;
             if again {
-                if started != Started::No && !innocent {
-                    task.attempt += 1;
+                let mut wait = None;
+                if started != Started::No {
+                    task.ran = true;
+                    lost.again += 1;
+                    if !innocent {
+                        task.spent.lost += 1;
+                        wait = task.spent.lost.checked_sub(1).filter(|nth| *nth > 0);
+                    }
                 }
-                self.requeue(flight.id);
+                match wait {
+                    None => self.requeue(flight.id),
+                    Some(nth) => {
+                        let wait = self.rules.backoff(nth, random());
+                        self.wait_until(flight.id, now().checked_add(wait));
+                    }
+                }
                 lost.requeued += 1;
             } else if let Some(reply) = self.settle(flight.id) {
                 lost.settled.push(LostTask {
                     id: flight.id,
-                    started,
+                    started: if ran { Started::Yes } else { started },
                     over,
                     verdict: if ending {
                         Verdict::Cancelled
@@ -244,11 +271,12 @@ impl<P, R> Ledger<P, R> {
         waiting.sort_unstable();
         for id in waiting {
             self.leave(id);
+            let ran = self.has_run(id);
             if let Some(reply) = self.settle(id) {
                 taken.push(Unsettled {
                     id,
                     slot: None,
-                    started: Started::No,
+                    started: if ran { Started::Yes } else { Started::No },
                     reply,
                 });
             }
@@ -270,7 +298,7 @@ impl<P, R> Ledger<P, R> {
                     taken.push(Unsettled {
                         id: flight.id,
                         slot: Some(place.slot),
-                        started,
+                        started: if task.ran { Started::Yes } else { started },
                         reply: task.reply,
                     });
                 }

@@ -7,7 +7,10 @@
 use std::time::Instant;
 
 use crate::{
-    sched::ledger::{At, Entry, Full, Ledger, Limits, NewTask, Seat},
+    sched::{
+        Spent,
+        ledger::{At, Entry, Full, Ledger, Limits, NewTask, Seat},
+    },
     task::{Priority, TaskId},
 };
 
@@ -94,7 +97,8 @@ impl<P, R> Ledger<P, R> {
             id.get(),
             Entry {
                 name: task.name,
-                attempt: 1,
+                spent: Spent::default(),
+                ran: false,
                 since,
                 payload: task.payload,
                 bytes: task.bytes,
@@ -148,6 +152,7 @@ impl<P, R> Ledger<P, R> {
                 }
                 self.held -= 1;
             }
+            At::Later => self.later.remove(id),
         }
         *self.waiting.of_mut(priority) -= 1;
         awaited
@@ -160,7 +165,7 @@ impl<P, R> Ledger<P, R> {
         }
     }
 
-    fn set_at(&mut self, id: TaskId, at: At) -> Option<Priority> {
+    pub(super) fn set_at(&mut self, id: TaskId, at: At) -> Option<Priority> {
         let task = self.tasks.get_mut(id.get())?;
         task.at = at;
         let priority = task.terms.priority;
@@ -226,6 +231,7 @@ impl<P, R> Ledger<P, R> {
         let queued = queues.flat_map(|priority| self.queues.of(priority).iter());
         let lined = self.places.iter().flat_map(|place| place.line.iter());
         let held = self.names.iter().flat_map(|name| name.held.iter());
-        queued.chain(lined).chain(held).collect()
+        let later = self.later.iter();
+        queued.chain(lined).chain(held).chain(later).collect()
     }
 }

@@ -15,4 +15,16 @@ mod reference;
 mod restart;
 mod rotation;
 
+use std::time::Duration;
+
+use crate::sched::RetryRules;
+
+/// Some rules.
+pub(in crate::sched) const RULES: RetryRules = RetryRules {
+    lost: 3,
+    failed: 3,
+    backoff_min: Duration::from_millis(200),
+    backoff_max: Duration::from_millis(2000),
+};
+
 pub(crate) use random::{Random, Run};

@@ -12,7 +12,7 @@ mod what_waits_for_two_things_gets_both;
 use std::time::Instant;
 
 use crate::{
-    sched::{Ledger, NewTask, Seat, Ticket},
+    sched::{Ledger, NewTask, Seat, Ticket, ledger::Lost, model::RULES},
     task::{Slot, TaskId, Terms, TimeLimits},
 };
 
@@ -21,11 +21,16 @@ const B: Seat = Seat::new(1);
 
 /// A ledger with workers of so many credits each; replies are names.
 fn pool(credits: &[u32]) -> Ledger<(), &'static str> {
-    let mut ledger = Ledger::new([("name", None)], 3, None, Instant::now());
+    let mut ledger = Ledger::new([("name", None)], RULES, None, Instant::now());
     for (index, credits) in (0..).zip(credits) {
         ledger.up(Slot::new(index), *credits, None);
     }
     ledger
+}
+
+/// A worker has gone.
+fn lose(ledger: &mut Ledger<(), &'static str>, seat: Seat, innocent: bool) -> Lost<&'static str> {
+    ledger.lost(seat, innocent, true, Instant::now, || 0)
 }
 
 fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive: bool) -> TaskId {

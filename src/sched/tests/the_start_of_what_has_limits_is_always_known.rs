@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{A, pool, send};
+use super::{A, lose, pool, send};
 use crate::{
     error::Started,
     sched::{Ledger, NewTask},
@@ -36,7 +36,7 @@ fn also_when_its_name_is_quiet() {
     let limited = accept(&mut ledger, "limited", Some(Duration::from_secs(1)));
     let plain = accept(&mut ledger, "plain", None);
     assert_eq!(send(&mut ledger, A), [(1, limited), (2, plain)]);
-    let lost = ledger.lost(A, true, true);
+    let lost = lose(&mut ledger, A, true);
     assert_eq!(lost.requeued, 1);
     let [task] = &lost.settled[..] else {
         panic!("{lost:?}");

@@ -1,7 +1,7 @@
 //! A worker that has to end reports what it drops for that as cancelled. Nobody has cancelled it: it is lost with the
 //! worker, or runs again.
 
-use super::{A, accept, pool, send};
+use super::{A, accept, lose, pool, send};
 use crate::{
     error::Started,
     sched::{Cancelled, Verdict, Violation},
@@ -16,7 +16,7 @@ fn what_had_started_is_lost_and_what_had_not_runs_again() {
     assert_eq!(ledger.dropped(A, 1, true), Ok(None));
     assert_eq!(ledger.dropped(A, 2, false), Ok(None));
     assert_eq!(ledger.in_flight(A), 2);
-    let lost = ledger.lost(A, true, true);
+    let lost = lose(&mut ledger, A, true);
     assert_eq!(lost.requeued, 1);
     let [task] = &lost.settled[..] else {
         panic!("{lost:?}");

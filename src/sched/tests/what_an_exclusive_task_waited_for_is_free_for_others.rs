@@ -1,6 +1,6 @@
 //! While an exclusive task waits for an empty worker, nothing is kept from anybody that it does not get in the end.
 
-use super::{A, B, accept, pool, send};
+use super::{A, B, accept, lose, pool, send};
 
 #[test]
 fn after_it_was_cancelled() {
@@ -42,7 +42,7 @@ fn when_requeued_tasks_come_before_it() {
     assert_eq!(send(&mut ledger, B), [(1, ids[1])]);
     let alone = accept(&mut ledger, "alone", true);
     ledger.assign(false, std::time::Instant::now, |_| {});
-    ledger.lost(A, false, true);
+    lose(&mut ledger, A, false);
     ledger.assign(false, std::time::Instant::now, |_| {});
     // Slot 0 stays down: slot 1 serves them all, in their order.
     for (ticket, id) in [(1, ids[0]), (2, ids[2]), (3, alone)] {

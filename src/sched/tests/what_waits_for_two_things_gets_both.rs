@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{A, B};
 use crate::{
-    sched::{Ledger, NewTask, Seat, Ticket},
+    sched::{Ledger, NewTask, Seat, Ticket, model::RULES},
     task::{Key, Slot, TaskId, Terms, TimeLimits},
 };
 
@@ -37,7 +37,7 @@ fn send(ledger: &mut Ledger<(), ()>, seat: Seat) -> Option<(Ticket, TaskId)> {
 fn though_others_ask_for_one_of_them_all_the_time() {
     for exclusive in [false, true] {
         let names = [("free", None), ("limited", Some(1))];
-        let mut ledger: Ledger<(), ()> = Ledger::new(names, 1, None, Instant::now());
+        let mut ledger: Ledger<(), ()> = Ledger::new(names, RULES, None, Instant::now());
         let keyed = Terms {
             key: Some(Key::of(7)),
             exclusive,

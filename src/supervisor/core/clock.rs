@@ -1,4 +1,4 @@
-//! Tasks that are over their time limits.
+//! Tasks that are over their time limits, and those whose time to run again has come.
 //!
 //! Belongs here: when somebody has to look, and what becomes of those tasks. Does not belong here: waiting for that time.
 //! Invariant: whoever keeps the time is woken when an earlier one matters than it waits for, and for nothing else.
@@ -13,7 +13,10 @@ use crate::{
     sched::Expired,
     supervisor::{
         PoolCore,
-        core::{After, EndedFor, State, settle::timed_out},
+        core::{
+            After, EndedFor, State,
+            reported::{ended_waiting, timed_out},
+        },
     },
     task::keep,
 };
@@ -49,7 +52,7 @@ impl PoolCore {
         drop(alarm);
     }
 
-    /// Ends the tasks that are over their limits by now. Returns when to look again; `waker` is woken when that is earlier.
+    /// Ends the tasks that are over their limits by now, and lets those run again whose time has come. Returns when to look again; `waker` is woken when that is earlier.
     pub(crate) fn expire(&self, waker: &Waker) -> Option<Instant> {
         let mut after = After::default();
         let (due, old) = {
@@ -60,8 +63,8 @@ impl PoolCore {
             while let Some(expired) = state.ledger.expire(now) {
                 any = true;
                 match expired {
-                    Expired::Waiting { reply, over } => {
-                        after.settle(state, reply, timed_out(over, TimeoutEnd::NeverStarted));
+                    Expired::Waiting { reply, over, ran } => {
+                        after.settle(state, reply, ended_waiting(over, ran));
                     }
                     Expired::Flight {
                         seat,
@@ -80,6 +83,10 @@ impl PoolCore {
                     }
                     Expired::Asked { seat, ticket } => state.ask_back(seat, ticket),
                 }
+            }
+            if state.ledger.release(now) {
+                any = true;
+                self.requeued(state);
             }
             if any {
                 self.freed(state, &mut after);

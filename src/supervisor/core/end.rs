@@ -38,7 +38,7 @@ impl PoolCore {
             let waiting = state.ledger.take_waiting();
             let count = waiting.len();
             for task in waiting {
-                let report = CrashReport::new(Arc::clone(crash), Started::No, 0);
+                let report = CrashReport::new(Arc::clone(crash), task.started, 0);
                 after.settle_lost(state, task.id, task.reply, Settled::WorkerLost(report));
             }
             self.freed(state, &mut after);
@@ -56,12 +56,11 @@ impl PoolCore {
             let state = &mut *guard;
             state.ending = true;
             for task in state.ledger.take_waiting() {
-                after.settle_lost(
-                    state,
-                    task.id,
-                    task.reply,
-                    Settled::Rejected(Rejected::Closed),
-                );
+                let settled = match task.started {
+                    Started::No => Settled::Rejected(Rejected::Closed),
+                    _ => Settled::Cancelled { started: true },
+                };
+                after.settle_lost(state, task.id, task.reply, settled);
             }
             self.freed(state, &mut after);
             state.ledger.running()

@@ -11,6 +11,7 @@ mod clock;
 mod end;
 mod intake;
 mod lanes;
+mod reported;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
 pub(crate) use lanes::{Attached, EndedFor, Outgoing};
-pub(crate) use settle::Event;
+pub(crate) use reported::Event;
 
 use crate::{
     config::PoolConfig,
@@ -118,12 +119,7 @@ impl PoolCore {
         Arc::new_cyclic(|core| Self {
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
-                ledger: Ledger::new(
-                    config.names(),
-                    config.knobs.max_attempts,
-                    routing,
-                    Instant::now(),
-                ),
+                ledger: Ledger::new(config.names(), config.retry, routing, Instant::now()),
                 admission: Admission::Open,
                 counts: Counts::default(),
                 lanes: Vec::new(),

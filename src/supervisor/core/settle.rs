@@ -4,62 +4,23 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use crate::{
-    error::{Crash, CrashReport, Rejected, Started, TimedOut, TimeoutEnd, capture},
+    error::{Crash, CrashReport, Rejected, Started, TimeoutEnd, capture},
     observe::{Counts, PoolEvent, log},
-    sched::{Cancelled, Finished, Over, Seat, Ticket, Verdict, Violation},
+    sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
-        core::{After, EndedFor, State, in_the_fall_of_a_routing},
+        core::{
+            After, EndedFor, Event, State, in_the_fall_of_a_routing,
+            reported::{ended_for, ended_waiting, timed_out},
+        },
+        jitter,
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
 };
-
-/// What a worker has reported.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Started(Ticket),
-    Quiet(u16, bool),
-    SlowPoll {
-        name: u16,
-        took: Duration,
-        /// It was the task's last.
-        ended: bool,
-    },
-    Finished(Ticket, Settled),
-    /// A worker that was asked to end has dropped a task for that.
-    Dropped {
-        ticket: Ticket,
-        started: bool,
-    },
-    Revoked(Ticket),
-    /// Not started, because its time was over.
-    Expired(Ticket),
-}
-
-pub(super) fn timed_out(over: Over, ended: TimeoutEnd) -> Settled {
-    Settled::TimedOut(TimedOut {
-        stage: over.stage,
-        limit: over.limit,
-        elapsed: over.elapsed,
-        ended,
-    })
-}
-
-/// The end of a task that its worker was asked to end.
-fn ended_for(over: Option<Over>, started: bool) -> Settled {
-    match over {
-        None => Settled::Cancelled { started },
-        Some(over) if started => timed_out(over, TimeoutEnd::Dropped),
-        Some(over) => timed_out(over, TimeoutEnd::NeverStarted),
-    }
-}
 
 impl PoolCore {
     /// Somebody wants a task to end. With `abandon` nobody waits for it any more.
@@ -72,8 +33,8 @@ impl PoolCore {
             let mut guard = self.lock();
             let state = &mut *guard;
             match state.ledger.cancel(id, abandon) {
-                Cancelled::Queued(reply) => {
-                    after.settle(state, reply, Settled::Cancelled { started: false });
+                Cancelled::Queued { reply, ran } => {
+                    after.settle(state, reply, Settled::Cancelled { started: ran });
                 }
                 Cancelled::Flight {
                     seat,
@@ -153,41 +114,53 @@ impl PoolCore {
                     }
                     Event::Revoked(ticket) => {
                         revoked = true;
-                        let over = state.ledger.over(seat, ticket);
-                        let settled = ended_for(over, false);
+                        let settled = state.ended_for(seat, ticket, false);
                         state
                             .ledger
                             .revoked(seat, ticket)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Dropped { ticket, started } => {
-                        let over = state.ledger.over(seat, ticket);
-                        let settled = ended_for(over, started);
+                        let settled = state.ended_for(seat, ticket, started);
                         state
                             .ledger
                             .dropped(seat, ticket, started)
                             .map(|reply| reply.map(|reply| (reply, settled)))
                     }
                     Event::Expired(ticket) => {
+                        let ran = state.ledger.had_run(seat, ticket);
                         let expired = state.ledger.expired(seat, ticket, Instant::now);
-                        expired.map(|left| {
-                            left.map(|(reply, over)| (reply, ended_for(Some(over), false)))
-                        })
+                        expired
+                            .map(|left| left.map(|(reply, over)| (reply, ended_waiting(over, ran))))
                     }
                     Event::Finished(ticket, mut settled) => {
-                        let ledger = &mut state.ledger;
                         let finished = match settled {
                             Settled::Cancelled { started } => {
-                                settled = ended_for(ledger.over(seat, ticket), started);
-                                ledger.cancelled(seat, ticket, started)
+                                settled = state.ended_for(seat, ticket, started);
+                                state.ledger.cancelled(seat, ticket, started)
                             }
-                            _ => ledger.finished(seat, ticket),
+                            _ => state.ledger.finished(seat, ticket),
                         };
                         finished.map(|finished| {
                             done += 1;
                             match finished {
                                 Finished::Settle(reply) => Some((reply, settled)),
+                                Finished::Abandoned | Finished::Again => None,
+                            }
+                        })
+                    }
+                    Event::Failed(ticket, error) => {
+                        let ledger = &mut state.ledger;
+                        let failed = ledger.failed(seat, ticket, Instant::now, jitter::random);
+                        failed.map(|failed| {
+                            done += 1;
+                            match failed {
+                                Finished::Settle(reply) => Some((reply, Settled::Failed(error))),
                                 Finished::Abandoned => None,
+                                Finished::Again => {
+                                    state.counts.retried += 1;
+                                    None
+                                }
                             }
                         })
                     }
@@ -229,7 +202,9 @@ impl PoolCore {
         let (settled, requeued) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let lost = state.ledger.lost(seat, innocent, read);
+            let ledger = &mut state.ledger;
+            let lost = ledger.lost(seat, innocent, read, Instant::now, jitter::random);
+            state.counts.retried += lost.again;
             let suspects = if innocent { 0 } else { lost.suspects };
             let settled = lost.settled.len();
             for task in lost.settled {
@@ -238,7 +213,7 @@ impl PoolCore {
                         let started = task.started != Started::No;
                         match (task.over, started) {
                             (Some(over), true) => timed_out(over, TimeoutEnd::WithWorker),
-                            (over, started) => ended_for(over, started),
+                            (over, started) => ended_for(over, started, false),
                         }
                     }
                     Verdict::Lost => Settled::WorkerLost(CrashReport::new(

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{
     config::{Launcher, PoolConfig},
     error::{Crash, LossCause, Rejected, Started, WorkerStartError},
-    sched::{RestartRules, Seat, Ticket},
+    sched::{RestartRules, RetryRules, Seat, Ticket},
     supervisor::{
         Config, Launch, LaunchOrder, Launched, PoolCore, SubmitTask, TaskTable,
         core::{End, Event, Outgoing},
@@ -58,6 +58,12 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
             rules: RestartRules {
                 budget: None,
                 period: Duration::ZERO,
+                backoff_min: Duration::ZERO,
+                backoff_max: Duration::ZERO,
+            },
+            retry: RetryRules {
+                lost: 3,
+                failed: 3,
                 backoff_min: Duration::ZERO,
                 backoff_max: Duration::ZERO,
             },

@@ -188,7 +188,7 @@ impl Running<'_> {
                 } => {
                     if rest > 0 {
                         // Before a byte of it is kept. The ledger does not know yet what has just been read.
-                        let ended = |event: &Event| matches!(event, Event::Finished(other, ..) if *other == ticket);
+                        let ended = |event: &Event| event.ended() == Some(ticket);
                         if self.events.iter().any(ended) {
                             return Err(violation(Violation::SettledTicket(ticket)));
                         }
@@ -218,6 +218,10 @@ impl Running<'_> {
                     self.events.push(Event::Expired(ticket));
                     continue;
                 }
+                if outcome == (Outcome::Failed { transient: true }) {
+                    self.events.push(Event::Failed(ticket, payload));
+                    continue;
+                }
                 let settled = settled(&outcome, payload)?;
                 self.events.push(match settled {
                     Settled::Cancelled { started } if self.why.is_some() => {
@@ -242,13 +246,7 @@ impl Running<'_> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let ends = |event: &Event| {
-            matches!(
-                event,
-                Event::Finished(..) | Event::Revoked(_) | Event::Expired(_)
-            )
-        };
-        let ended = self.events.iter().any(ends);
+        let ended = self.events.iter().any(|event| event.ended().is_some());
         let (core, slot) = (self.session.core, self.session.slot);
         let seat = self.session.attached.seat;
         core.apply((slot, seat), &mut self.events)
@@ -315,7 +313,7 @@ fn violation(violation: Violation) -> String {
 fn settled(outcome: &Outcome, payload: Payload) -> Result<Settled, String> {
     Ok(match outcome {
         Outcome::Done => Settled::Done(payload),
-        Outcome::Failed => Settled::Failed(payload),
+        Outcome::Failed { .. } => Settled::Failed(payload),
         Outcome::Panicked => Settled::Panicked(
             codec::decode::<RemoteError>(&payload)
                 .map_err(|error| format!("an unreadable panic: {error}"))?,

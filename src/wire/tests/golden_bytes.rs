@@ -187,7 +187,7 @@ fn worker_frames() {
 fn outcomes() {
     let values: [(Outcome, &[u8]); 7] = [
         (Outcome::Done, &[0]),
-        (Outcome::Failed, &[1]),
+        (Outcome::Failed { transient: true }, &[1, 1]),
         (Outcome::Panicked, &[2]),
         (Outcome::Cancelled { started: false }, &[3, 0]),
         (Outcome::Cancelled { started: true }, &[3, 1]),
@@ -196,7 +196,7 @@ fn outcomes() {
     ];
     let number = |outcome: &Outcome| match outcome {
         Outcome::Done => 0,
-        Outcome::Failed => 1,
+        Outcome::Failed { .. } => 1,
         Outcome::Panicked => 2,
         Outcome::Cancelled { .. } => 3,
         Outcome::Codec => 4,

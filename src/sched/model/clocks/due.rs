@@ -55,10 +55,12 @@ impl World {
     /// Finds exactly what is due, and nothing of it again.
     pub(super) fn expire(&mut self) {
         let now = self.now;
+        self.ledger.release(now);
         while let Some(expired) = self.ledger.expire(now) {
             match expired {
-                Expired::Waiting { reply, over } => {
+                Expired::Waiting { reply, over, ran } => {
                     self.is_due(reply, over);
+                    assert_eq!(ran, self.tasks[&reply].ever_started);
                     let known = self.settles(reply, reply).unwrap();
                     assert_eq!(known.sent, None);
                 }

@@ -13,7 +13,10 @@ use due::Known;
 
 use crate::{
     error::TimeoutStage,
-    sched::{Cancelled, Finished, Ledger, NewTask, Over, Seat, Verdict, model::Run},
+    sched::{
+        Cancelled, Finished, Ledger, NewTask, Over, Seat, Verdict,
+        model::{RULES, Run},
+    },
     task::{Slot, TaskId, Terms, TimeLimits},
 };
 
@@ -47,7 +50,7 @@ fn seat(worker: u32) -> Seat {
 impl World {
     fn new() -> Self {
         let now = Instant::now();
-        let mut ledger = Ledger::new([("name", None)], 3, None, now);
+        let mut ledger = Ledger::new([("name", None)], RULES, None, now);
         for worker in 0..WORKERS {
             assert_eq!(ledger.up(Slot::new(worker), 2, None), seat(worker));
         }
@@ -240,8 +243,8 @@ impl World {
             Event::Cancel(id, abandon) => {
                 let sent = self.tasks[&id].sent;
                 match self.ledger.cancel(TaskId::new(id), abandon) {
-                    Cancelled::Queued(reply) => {
-                        assert_eq!(sent, None);
+                    Cancelled::Queued { reply, ran } => {
+                        assert_eq!((sent, ran), (None, self.tasks[&id].ever_started));
                         self.settles(id, reply);
                     }
                     Cancelled::Flight { reply, first, .. } => {
@@ -255,7 +258,8 @@ impl World {
                 }
             }
             Event::Lose(worker) => {
-                let lost = self.ledger.lost(seat(worker), false, true);
+                let ledger = &mut self.ledger;
+                let lost = ledger.lost(seat(worker), false, true, || now, || 0);
                 for task in lost.settled {
                     let known = self.settles(task.id.get(), task.reply).unwrap();
                     let ending = known.cancelled || known.over.is_some();

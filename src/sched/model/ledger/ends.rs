@@ -3,7 +3,11 @@
 use super::pool::{Pool, seat};
 use crate::{
     error::Started,
-    sched::{Cancelled, Ticket, Verdict, ledger::Unsettled, model::reference::Loss},
+    sched::{
+        Cancelled, Ticket, Verdict,
+        ledger::Unsettled,
+        model::reference::{At, Loss},
+    },
     task::TaskId,
 };
 
@@ -19,8 +23,9 @@ impl Pool {
             *ticket <= self.reference.workers[*index].written
         });
         match (found, flight) {
-            (Cancelled::Queued(token), None) => {
-                self.settled(id, &token);
+            (Cancelled::Queued { reply, ran }, None) => {
+                assert_eq!(ran, task.ran);
+                self.settled(id, &reply);
                 self.reference.leave(id);
                 if let Some((index, _)) = task.flight() {
                     let flights = &mut self.reference.workers[index].flights;
@@ -29,6 +34,7 @@ impl Pool {
                 }
                 self.reference.settle(id);
                 match task.flight() {
+                    None if matches!(task.at, At::Later(_)) => "cancelled between runs",
                     Some(_) => "cancelled in the outbox",
                     None => "cancelled in the queue",
                 }
@@ -84,7 +90,8 @@ impl Pool {
 
     pub(super) fn lost(&mut self, index: usize, innocent: bool, read: bool) -> &'static str {
         let before = self.reference.workers[index].clone();
-        let lost = self.ledger.lost(seat(index), innocent, read);
+        let now = self.now();
+        let lost = self.ledger.lost(seat(index), innocent, read, || now, || 0);
         let (losses, requeued, suspects) = self.reference.lost(index, innocent, read);
         assert_eq!(lost.requeued, requeued);
         assert_eq!(lost.suspects as usize, suspects);
@@ -123,7 +130,9 @@ impl Pool {
             reply,
         } in taken
         {
-            assert_eq!((slot, started), (None, Started::No));
+            let ran = self.reference.task(id.get()).unwrap().ran;
+            let expected = if ran { Started::Yes } else { Started::No };
+            assert_eq!((slot, started), (None, expected));
             self.settled(id.get(), &reply);
             self.reference.leave(id.get());
             self.reference.settle(id.get());

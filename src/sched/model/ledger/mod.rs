@@ -12,12 +12,15 @@ use std::{collections::BTreeMap, time::Instant};
 use pool::{Pool, seat};
 
 use crate::{
-    sched::{Ledger, NewTask, model::Run},
+    sched::{
+        Ledger, NewTask,
+        model::{RULES, Run},
+    },
     task::{Slot, Terms, TimeLimits},
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 37] = [
+const EVERYTHING: [&str; 41] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -25,6 +28,7 @@ const EVERYTHING: [&str; 37] = [
     "assigned",
     "awaited ones assigned",
     "cancelled again",
+    "cancelled between runs",
     "cancelled in flight",
     "cancelled in the outbox",
     "cancelled in the queue",
@@ -33,6 +37,8 @@ const EVERYTHING: [&str; 37] = [
     "dropped",
     "dropped, cancelled",
     "ended before",
+    "failed",
+    "failed, again or abandoned",
     "finished",
     "finished, abandoned",
     "flights taken",
@@ -45,6 +51,7 @@ const EVERYTHING: [&str; 37] = [
     "nothing lost",
     "quiet",
     "refused",
+    "released",
     "reopened",
     "requeued",
     "requeued, innocent",
@@ -103,7 +110,7 @@ fn sixteen_tasks_on_two_idle_workers_are_eight_and_eight() {
 /// What idle workers get of so many tasks.
 fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
     let now = Instant::now();
-    let mut ledger = Ledger::new([("name", None)], 1, None, now);
+    let mut ledger = Ledger::new([("name", None)], RULES, None, now);
     for _ in 0..workers {
         ledger.up(Slot::new(0), credits, None);
     }

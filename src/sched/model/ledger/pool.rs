@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     sched::{
-        Dispatch, Finished, Ledger, Limits, Routing, Seat, Violation,
+        Dispatch, Finished, Ledger, Limits, RetryRules, Routing, Seat, Violation,
         model::{
-            Run,
+            RULES, Run,
             reference::{Reference, Task, Worker},
         },
     },
@@ -61,7 +61,7 @@ fn named(violation: Violation) -> &'static str {
 fn reply(finished: Finished<Token>) -> Option<Token> {
     match finished {
         Finished::Settle(token) => Some(token),
-        Finished::Abandoned => None,
+        Finished::Abandoned | Finished::Again => None,
     }
 }
 
@@ -72,11 +72,11 @@ pub(super) fn seat(index: usize) -> Seat {
 impl Pool {
     pub(super) fn new(run: &mut Run<Event>) -> Self {
         let random = &mut run.random;
-        let (workers, max_attempts) = (random.between(1, 4), random.between(1, 4));
+        let workers = random.between(1, 4);
+        let attempts = [(); 2].map(|()| random.between(1, 4) as u32);
         let limits: Vec<Option<usize>> = (0..random.between(1, 3))
             .map(|_| random.odds(1, 3).then(|| random.between(1, 4)))
             .collect();
-        let max_attempts = u32::try_from(max_attempts).unwrap();
         let (born, picks) = (Instant::now(), Picks::default());
         let custom = random.odds(1, 4);
         let routing = custom.then(|| Box::new(Last(Arc::clone(&picks))) as Box<dyn Routing>);
@@ -84,18 +84,23 @@ impl Pool {
             let limit = limit.map(|limit| u32::try_from(limit).unwrap());
             ("name", limit)
         });
+        let rules = RetryRules {
+            lost: attempts[0],
+            failed: attempts[1],
+            ..RULES
+        };
         let mut classes = Priority::ALL.to_vec();
         // Mostly one class alone, as most pools have.
         if random.odds(1, 2) {
             classes = vec![random.pick(&classes).unwrap()];
         }
         Self {
-            ledger: Ledger::new(names, max_attempts, routing, born),
+            ledger: Ledger::new(names, rules, routing, born),
             reference: Reference {
                 tasks: Vec::new(),
                 workers: vec![Worker::default(); workers],
                 awaited: Vec::new(),
-                max_attempts,
+                attempts,
                 limits,
                 custom,
                 now: 0,
@@ -153,7 +158,7 @@ impl Pool {
             Event::Assign => self.assign(),
             Event::Expedite(id) => {
                 let reference = &mut self.reference;
-                let waits = reference.task(id).is_some_and(Task::waits);
+                let waits = reference.task(id).is_some_and(Task::may_be_awaited);
                 if waits && !reference.awaited.contains(&id) {
                     reference.awaited.push(id);
                 }
@@ -162,7 +167,9 @@ impl Pool {
             }
             Event::ExpediteEvery(nth) => {
                 let awaited = |token: usize| (token as u64).is_multiple_of(nth);
-                let mut ids = self.reference.waiting();
+                let tasks = self.reference.tasks.iter();
+                let tasks = tasks.filter(|task| task.may_be_awaited());
+                let mut ids: Vec<u64> = tasks.map(|task| task.id).collect();
                 ids.sort_unstable();
                 ids.retain(|id| awaited(self.tokens[usize::try_from(*id).unwrap()]));
                 self.reference.awaited = ids;
@@ -186,6 +193,29 @@ impl Pool {
                 assert_eq!(due.err(), found.as_ref().err().copied());
                 let expected = self.reference.ended(index, ticket, true);
                 self.left(found, expected, ["finished", "finished, abandoned"])
+            }
+            Event::Failed(index, ticket) => {
+                let worker = &self.reference.workers[index];
+                let mut flights = worker.flights.iter();
+                let flight = flights.find(|flight| flight.ticket == ticket);
+                let id = flight.map(|flight| flight.id);
+                let now = self.now();
+                let ledger = &mut self.ledger;
+                let found = ledger.failed(seat(index), ticket, || now, || 0).map(reply);
+                let expected = self.reference.failed(index, ticket);
+                if let (Ok(_), Some(id)) = (expected, id) {
+                    self.may_have_run[usize::try_from(id).unwrap()] = true;
+                }
+                self.left(found, expected, ["failed", "failed, again or abandoned"])
+            }
+            Event::Release => {
+                let found = self.ledger.release(self.now());
+                assert_eq!(found, self.reference.release());
+                if found {
+                    "released"
+                } else {
+                    "nothing released"
+                }
             }
             Event::Cancelled(index, ticket, started) => {
                 let found = self.ledger.cancelled(seat(index), ticket, started);
@@ -302,14 +332,15 @@ impl Pool {
             .write(index)
             .into_iter()
             .map(|(ticket, task)| {
-                assert!(task.attempt <= self.reference.max_attempts);
+                let spent = task.spent.iter().zip(self.reference.attempts);
+                assert!(spent.clone().all(|(spent, most)| *spent < most), "{task:?}");
                 let ran = self.may_have_run[usize::try_from(task.id).unwrap()];
                 assert!(task.terms.idempotent || !ran, "{task:?} would run twice");
                 Dispatch {
                     ticket,
                     id: TaskId::new(task.id),
                     name: task.name,
-                    attempt: task.attempt,
+                    attempt: 1 + task.spent.iter().sum::<u32>(),
                     left: None,
                     payload: self.tokens[usize::try_from(task.id).unwrap()] as u64,
                 }

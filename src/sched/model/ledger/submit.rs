@@ -71,7 +71,8 @@ impl Pool {
                     name,
                     bytes,
                     terms,
-                    attempt: 1,
+                    spent: [0, 0],
+                    ran: false,
                     since: now,
                     at: At::Queue { first: false },
                 });

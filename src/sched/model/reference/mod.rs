@@ -22,6 +22,8 @@ pub(super) enum At {
     },
     Line(usize),
     Held,
+    /// Until then.
+    Later(u64),
     Flight(usize, Ticket),
 }
 
@@ -32,7 +34,9 @@ pub(super) struct Task {
     pub(super) name: u16,
     pub(super) bytes: usize,
     pub(super) terms: Terms,
-    pub(super) attempt: u32,
+    /// Runs that were lost, runs that failed.
+    pub(super) spent: [u32; 2],
+    pub(super) ran: bool,
     /// When it was accepted, in tenths of a second.
     pub(super) since: u64,
     pub(super) at: At,
@@ -41,6 +45,11 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn waits(&self) -> bool {
         !matches!(self.at, At::Flight(..))
+    }
+
+    /// It waits, and not for a time.
+    pub(super) fn may_be_awaited(&self) -> bool {
+        self.waits() && !matches!(self.at, At::Later(_))
     }
 
     pub(super) fn flight(&self) -> Option<(usize, Ticket)> {
@@ -67,7 +76,8 @@ pub(super) struct Reference {
     pub(super) workers: Vec<Worker>,
     /// By id, whoever asked first.
     pub(super) awaited: Vec<u64>,
-    pub(super) max_attempts: u32,
+    /// How often a task may start that is lost, and one that fails.
+    pub(super) attempts: [u32; 2],
     /// For each name how many may run at once.
     pub(super) limits: Vec<Option<usize>>,
     /// The pool has a routing of its own.
@@ -210,6 +220,43 @@ impl Reference {
         Ok(Some(flight.id))
     }
 
+    /// The task that an error of its own settles; `None` if another run follows, or it was abandoned.
+    pub(super) fn failed(&mut self, slot: usize, ticket: Ticket) -> Result<Option<u64>, Violation> {
+        let worker = &self.workers[slot];
+        let flight = &worker.flights[worker.expects(ticket)?];
+        let (id, ends) = (flight.id, flight.cancelling || flight.abandoned);
+        let attempts = self.attempts[1];
+        let again = |task: &Task| task.terms.idempotent && task.spent[1] + 1 < attempts;
+        if ends || !self.task(id).is_some_and(again) {
+            return self.ended(slot, ticket, true);
+        }
+        self.workers[slot].flights.retain(|flight| flight.id != id);
+        let task = self.task_mut(id);
+        task.ran = true;
+        task.spent[1] += 1;
+        let nth = task.spent[1];
+        self.wait(id, nth);
+        Ok(None)
+    }
+
+    /// Half of what doubles from 200 ms to 2 s, in tenths of a second.
+    fn wait(&mut self, id: u64, nth: u32) {
+        let tenths = [1, 2, 4, 8].get(nth as usize - 1).copied().unwrap_or(10);
+        self.task_mut(id).at = At::Later(self.now + tenths);
+    }
+
+    /// Whose time has come.
+    pub(super) fn release(&mut self) -> bool {
+        let mut any = false;
+        for task in &mut self.tasks {
+            if matches!(task.at, At::Later(due) if due <= self.now) {
+                task.at = At::Queue { first: true };
+                any = true;
+            }
+        }
+        any
+    }
+
     /// The same of one that was to end.
     pub(super) fn cancelled(
         &mut self,
@@ -284,23 +331,29 @@ impl Reference {
             if flight.abandoned {
                 continue;
             }
-            let max_attempts = self.max_attempts;
+            let attempts = self.attempts[0];
             let task = self.task_mut(flight.id);
             let spends = maybe && !innocent;
             if flight.cancelling
                 || maybe && !task.terms.idempotent
-                || spends && task.attempt >= max_attempts
+                || spends && task.spent[0] + 1 >= attempts
             {
                 losses.push(Loss {
                     id: flight.id,
-                    started,
+                    started: if task.ran { Started::Yes } else { started },
                     cancelled: flight.cancelling,
                 });
                 self.settle(flight.id);
             } else {
-                task.attempt += u32::from(spends);
+                task.ran |= maybe;
+                task.spent[0] += u32::from(spends);
                 requeued += 1;
-                self.requeue(flight.id);
+                let lost = task.spent[0];
+                if spends && lost > 1 {
+                    self.wait(flight.id, lost - 1);
+                } else {
+                    self.requeue(flight.id);
+                }
             }
         }
         losses.sort_unstable_by_key(|loss| loss.id);
@@ -314,7 +367,15 @@ impl Reference {
             let before = worker.clone();
             for flight in &mut worker.flights {
                 if !std::mem::replace(&mut flight.abandoned, true) {
-                    taken.push((flight.id, slot, before.started(flight, false)));
+                    let ran = self
+                        .tasks
+                        .iter()
+                        .any(|task| task.id == flight.id && task.ran);
+                    let started = match before.started(flight, false) {
+                        _ if ran => Started::Yes,
+                        started => started,
+                    };
+                    taken.push((flight.id, slot, started));
                 }
             }
         }

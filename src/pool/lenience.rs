@@ -1,0 +1,63 @@
+//! What a pool puts up with from its tasks: how long they may take, and how often they may run.
+//!
+//! Belongs here: those settings, as methods of the builder. Does not belong here: what they may be, what they bring about.
+
+use std::time::Duration;
+
+use crate::{
+    config::{KillPolicy, Retry},
+    pool::PoolBuilder,
+};
+
+impl<A> PoolBuilder<A> {
+    /// Sets how long a task may take in all, from its being accepted: its deadline. Default: no limit.
+    ///
+    /// Its caller is told then ([`TaskError::TimedOut`](crate::TaskError::TimedOut)), whatever the task does; if it runs it is
+    /// ended as a cancelled one is. Of the limits of a submission, of its name and of the pool the first that is set counts,
+    /// in this order.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.config.timeout = Some(limit);
+        self
+    }
+
+    /// Sets how long a task may wait for its first start, from its being accepted. Default: no limit.
+    ///
+    /// One that is over it does not run. If it was sent already its worker is asked for it; one that has started by then
+    /// goes on.
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.config.queue_timeout = Some(limit);
+        self
+    }
+
+    /// Sets how long a task may run, from the start of each run as its worker tells it. Default: no limit.
+    ///
+    /// One that is over it is ended as a cancelled one is, and its caller told within `cancel_grace`; a task that listens to
+    /// its token and returns meanwhile has its result.
+    pub fn run_timeout(mut self, limit: Duration) -> Self {
+        self.config.run_timeout = Some(limit);
+        self
+    }
+
+    /// Sets whose end may go as far as killing its worker. Default: [`KillPolicy::OnTimeout`].
+    ///
+    /// The others in a worker that is killed for one of them are not to blame: idempotent ones run again, no attempt
+    /// spent; the rest settles as [`WorkerLost`](crate::TaskError::WorkerLost) with 0 suspects. Those that had not started
+    /// are given back first. If the event loop is not what the one holds, they have 5 s to end, and the worker gets
+    /// no new ones.
+    pub fn kill(mut self, policy: KillPolicy) -> Self {
+        self.config.kill = policy;
+        self
+    }
+
+    /// Sets how often an idempotent task may start whose workers are lost. Default: 3. At least 1.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.config.max_attempts = attempts;
+        self
+    }
+
+    /// Sets how idempotent tasks run again for other reasons: those whose own error may go away. Default: [`Retry::default`].
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.config.retry = retry;
+        self
+    }
+}
