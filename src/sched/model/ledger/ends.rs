@@ -1,6 +1,6 @@
 //! How tasks end other than by their worker's report, and that the end has come to all of them.
 
-use super::pool::{Pool, seat};
+use super::pool::{Pool, reply, seat};
 use crate::{
     error::Started,
     sched::{
@@ -66,6 +66,31 @@ impl Pool {
                 }
             }
             (found, _) => panic!("{found:?} of {task:?}"),
+        }
+    }
+
+    pub(super) fn failed(&mut self, index: usize, ticket: Ticket) -> &'static str {
+        let worker = &self.reference.workers[index];
+        let mut flights = worker.flights.iter();
+        let flight = flights.find(|flight| flight.ticket == ticket);
+        let id = flight.map(|flight| flight.id);
+        let now = self.now();
+        let ledger = &mut self.ledger;
+        let found = ledger.failed(seat(index), ticket, || now, || 0).map(reply);
+        let expected = self.reference.failed(index, ticket);
+        if let (Ok(_), Some(id)) = (expected, id) {
+            self.may_have_run[usize::try_from(id).unwrap()] = true;
+        }
+        self.left(found, expected, ["failed", "failed, again or abandoned"])
+    }
+
+    pub(super) fn release(&mut self) -> &'static str {
+        let found = self.ledger.release(self.now());
+        assert_eq!(found, self.reference.release());
+        if found {
+            "released"
+        } else {
+            "nothing released"
         }
     }
 

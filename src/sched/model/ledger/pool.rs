@@ -58,7 +58,7 @@ fn named(violation: Violation) -> &'static str {
     }
 }
 
-fn reply(finished: Finished<Token>) -> Option<Token> {
+pub(super) fn reply(finished: Finished<Token>) -> Option<Token> {
     match finished {
         Finished::Settle(token) => Some(token),
         Finished::Abandoned | Finished::Again => None,
@@ -194,29 +194,8 @@ impl Pool {
                 let expected = self.reference.ended(index, ticket, true);
                 self.left(found, expected, ["finished", "finished, abandoned"])
             }
-            Event::Failed(index, ticket) => {
-                let worker = &self.reference.workers[index];
-                let mut flights = worker.flights.iter();
-                let flight = flights.find(|flight| flight.ticket == ticket);
-                let id = flight.map(|flight| flight.id);
-                let now = self.now();
-                let ledger = &mut self.ledger;
-                let found = ledger.failed(seat(index), ticket, || now, || 0).map(reply);
-                let expected = self.reference.failed(index, ticket);
-                if let (Ok(_), Some(id)) = (expected, id) {
-                    self.may_have_run[usize::try_from(id).unwrap()] = true;
-                }
-                self.left(found, expected, ["failed", "failed, again or abandoned"])
-            }
-            Event::Release => {
-                let found = self.ledger.release(self.now());
-                assert_eq!(found, self.reference.release());
-                if found {
-                    "released"
-                } else {
-                    "nothing released"
-                }
-            }
+            Event::Failed(index, ticket) => self.failed(index, ticket),
+            Event::Release => self.release(),
             Event::Cancelled(index, ticket, started) => {
                 let found = self.ledger.cancelled(seat(index), ticket, started);
                 let expected = self.reference.cancelled(index, ticket, started);
@@ -277,7 +256,7 @@ impl Pool {
     }
 
     /// Compares what came out with what should have.
-    fn left(
+    pub(super) fn left(
         &mut self,
         found: Result<Option<Token>, Violation>,
         expected: Result<Option<u64>, Violation>,

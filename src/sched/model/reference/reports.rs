@@ -1,0 +1,231 @@
+//! What workers say of their tasks, and what follows when one has gone.
+
+use super::{At, Loss, Reference, Task};
+use crate::{
+    error::Started,
+    sched::{Ticket, Violation},
+};
+
+impl Reference {
+    pub(in crate::sched::model) fn started(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+    ) -> Result<(), Violation> {
+        let worker = &mut self.workers[slot];
+        let at = worker.expects(ticket)?;
+        let flight = &mut worker.flights[at];
+        if flight.started {
+            return Err(Violation::StartedTwice(ticket));
+        }
+        flight.started = true;
+        Ok(())
+    }
+
+    pub(in crate::sched::model) fn quiet(
+        &mut self,
+        slot: usize,
+        name: u16,
+        quiet: bool,
+    ) -> Result<(), Violation> {
+        if usize::from(name) >= self.limits.len() {
+            return Err(Violation::UnknownName(name));
+        }
+        let worker = &mut self.workers[slot];
+        worker.quiet.retain(|other| *other != name);
+        if quiet {
+            worker.quiet.push(name);
+        }
+        Ok(())
+    }
+
+    /// The task that this end settles, unless it was abandoned.
+    pub(in crate::sched::model) fn ended(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        ran: bool,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &mut self.workers[slot];
+        let at = worker.expects(ticket)?;
+        let flight = worker.flights.remove(at);
+        if !ran {
+            worker.unsent();
+        }
+        if flight.abandoned {
+            return Ok(None);
+        }
+        self.settle(flight.id);
+        Ok(Some(flight.id))
+    }
+
+    /// The task that an error of its own settles; `None` if another run follows, or it was abandoned.
+    pub(in crate::sched::model) fn failed(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &self.workers[slot];
+        let flight = &worker.flights[worker.expects(ticket)?];
+        let (id, ends) = (flight.id, flight.cancelling || flight.abandoned);
+        let attempts = self.attempts[1];
+        let again = |task: &Task| task.terms.idempotent && task.spent[1] + 1 < attempts;
+        if ends || !self.task(id).is_some_and(again) {
+            return self.ended(slot, ticket, true);
+        }
+        self.workers[slot].flights.retain(|flight| flight.id != id);
+        let task = self.task_mut(id);
+        task.ran = true;
+        task.spent[1] += 1;
+        let nth = task.spent[1];
+        self.wait(id, nth);
+        Ok(None)
+    }
+
+    /// Half of what doubles from 200 ms to 2 s, in tenths of a second.
+    fn wait(&mut self, id: u64, nth: u32) {
+        let tenths = [1, 2, 4, 8].get(nth as usize - 1).copied().unwrap_or(10);
+        self.task_mut(id).at = At::Later(self.now + tenths);
+    }
+
+    /// Whose time has come.
+    pub(in crate::sched::model) fn release(&mut self) -> bool {
+        let mut any = false;
+        for task in &mut self.tasks {
+            if matches!(task.at, At::Later(due) if due <= self.now) {
+                task.at = At::Queue { first: true };
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The same of one that was to end.
+    pub(in crate::sched::model) fn cancelled(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &self.workers[slot];
+        let flight = &worker.flights[worker.expects(ticket)?];
+        if !flight.cancelling && !flight.abandoned {
+            return Err(Violation::NotCancelled(ticket));
+        }
+        self.ended(slot, ticket, started)
+    }
+
+    /// The task that this settles, because it was to end anyhow; any other stays until its worker has gone.
+    pub(in crate::sched::model) fn dropped(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        started: bool,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &mut self.workers[slot];
+        let at = worker.expects(ticket)?;
+        let flight = &mut worker.flights[at];
+        if flight.cancelling || flight.abandoned {
+            return self.ended(slot, ticket, started);
+        }
+        flight.started |= started;
+        Ok(None)
+    }
+
+    /// The task that this settles, because it had been cancelled; any other waits again.
+    pub(in crate::sched::model) fn revoked(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+    ) -> Result<Option<u64>, Violation> {
+        let worker = &mut self.workers[slot];
+        let at = worker.expects(ticket)?;
+        if worker.flights[at].started {
+            return Err(Violation::GivenBackStarted(ticket));
+        }
+        let flight = worker.flights.remove(at);
+        worker.unsent();
+        if flight.abandoned {
+            return Ok(None);
+        }
+        if flight.cancelling {
+            self.settle(flight.id);
+            return Ok(Some(flight.id));
+        }
+        self.requeue(flight.id);
+        Ok(None)
+    }
+
+    /// What is settled, how many wait again, and how many may have started.
+    pub(in crate::sched::model) fn lost(
+        &mut self,
+        slot: usize,
+        innocent: bool,
+        read: bool,
+    ) -> (Vec<Loss>, usize, usize) {
+        self.dissolve(slot);
+        let worker = std::mem::take(&mut self.workers[slot]);
+        let mut losses = Vec::new();
+        let (mut requeued, mut suspects) = (0, 0);
+        for flight in &worker.flights {
+            let started = worker.started(flight, read);
+            let maybe = started != Started::No;
+            suspects += usize::from(maybe);
+            if flight.abandoned {
+                continue;
+            }
+            let attempts = self.attempts[0];
+            let task = self.task_mut(flight.id);
+            let spends = maybe && !innocent;
+            if flight.cancelling
+                || maybe && !task.terms.idempotent
+                || spends && task.spent[0] + 1 >= attempts
+            {
+                losses.push(Loss {
+                    id: flight.id,
+                    started: if task.ran { Started::Yes } else { started },
+                    cancelled: flight.cancelling,
+                });
+                self.settle(flight.id);
+            } else {
+                task.ran |= maybe;
+                task.spent[0] += u32::from(spends);
+                requeued += 1;
+                let lost = task.spent[0];
+                if spends && lost > 1 {
+                    self.wait(flight.id, lost - 1);
+                } else {
+                    self.requeue(flight.id);
+                }
+            }
+        }
+        losses.sort_unstable_by_key(|loss| loss.id);
+        (losses, requeued, suspects)
+    }
+
+    /// Every unsettled task in flight, who has it, and whether it has started; their flights stay.
+    pub(in crate::sched::model) fn take_flights(&mut self) -> Vec<(u64, usize, Started)> {
+        let mut taken = Vec::new();
+        for (slot, worker) in self.workers.iter_mut().enumerate() {
+            let before = worker.clone();
+            for flight in &mut worker.flights {
+                if !std::mem::replace(&mut flight.abandoned, true) {
+                    let ran = self
+                        .tasks
+                        .iter()
+                        .any(|task| task.id == flight.id && task.ran);
+                    let started = match before.started(flight, false) {
+                        _ if ran => Started::Yes,
+                        started => started,
+                    };
+                    taken.push((flight.id, slot, started));
+                }
+            }
+        }
+        for (id, ..) in &taken {
+            self.settle(*id);
+        }
+        taken.sort_unstable_by_key(|(id, ..)| *id);
+        taken
+    }
+}
