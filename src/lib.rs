@@ -135,7 +135,7 @@ pub use error::{
 };
 pub use observe::{
     CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, RetireReason, SlotState,
-    SlotStatus, Status,
+    SlotStatus, Status, Suspect,
 };
 pub use pool::{
     Cancel, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,

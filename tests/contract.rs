@@ -19,8 +19,8 @@ use actix_multiprocess::{
     MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig,
     PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected,
     RemoteError, Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing, Slot,
-    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Task,
-    TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
+    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect,
+    Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
     TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError,
     Workers,
 };
@@ -417,12 +417,14 @@ fn every_number(status: Status) {
         paused,
         queued,
         in_flight,
+        quarantined,
         bytes,
         result_bytes,
         counts,
         slots,
         ..
     } = status;
+    let _: usize = quarantined;
     let _: bool = paused;
     let _: usize = queued + in_flight + bytes + result_bytes;
     match state {
@@ -447,7 +449,7 @@ fn every_number(status: Status) {
         ..
     } in slots
     {
-        let _: (Slot, u32) = (slot, slot.index());
+        let _: (Slot, u32, bool) = (slot, slot.index(), slot.is_quarantine());
         let _: Vec<u32> = retiring;
         let _: (u32, Option<u32>, usize, u64, u64) = (generation, pid, in_flight, done, restarts);
         match state {
@@ -532,7 +534,8 @@ impl Handler<PoolEvent> for Watcher {
                     | RetireReason::MaxAge
                     | RetireReason::Recycle
                     | RetireReason::Resize
-                    | RetireReason::Stuck,
+                    | RetireReason::Stuck
+                    | RetireReason::Quarantine,
                 uptime,
             } => {
                 let _: (WorkerInfo, Duration) = (worker, uptime);
@@ -549,6 +552,18 @@ impl Handler<PoolEvent> for Watcher {
                 waiting,
             } => {
                 let _: (&'static str, Slot, Duration, usize) = (task, slot, took, waiting);
+            }
+            PoolEvent::Inquest {
+                report,
+                suspects,
+                poisoned,
+                runs,
+            } => {
+                let _: (CrashReport, u32) = (report, runs);
+                let every: Vec<Suspect> = [suspects, poisoned].concat();
+                for Suspect { task, id, .. } in every {
+                    let _: (&'static str, TaskId) = (task, id);
+                }
             }
             PoolEvent::RoutingReplaced { reason } => is::<String>(reason),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),
@@ -643,7 +658,7 @@ fn every_crash_report(report: &CrashReport) {
     let _: (Slot, u32, Option<u32>) = (report.slot(), report.generation(), report.pid());
     let _: (Option<i32>, Option<i32>) = (report.code(), report.signal());
     let _: (Option<&'static str>, Option<&str>) = (report.signal_name(), report.detail());
-    let _: (Duration, u32) = (report.uptime(), report.suspects());
+    let _: (Duration, u32, bool) = (report.uptime(), report.suspects(), report.poisoned());
     let _: &str = report.stderr_tail();
     match report.started() {
         Started::Yes | Started::No | Started::Unknown => {}

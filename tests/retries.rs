@@ -6,14 +6,14 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actix_multiprocess::{
     Pool, PoolBuilder, Process, RemoteError, Retry, Submit, Task, TaskContext, TaskError,
     TimeoutEnd, TimeoutStage, WorkerSpec, testing::assert_clean, worker_entry,
 };
-use common::{Act, End, has, put, seen, status_is};
+use common::{Act, End, has, seen, status_is};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -353,32 +353,6 @@ fn what_is_cancelled_after_its_worker_was_lost_has_run() {
         // Whose attempt it was does not matter.
         lost_while_paused(&pool, dir.path(), "innocent", true).await;
         assert_clean(&pool);
-        pool.stop().await;
-    });
-}
-
-#[test]
-fn the_first_loss_costs_no_time_and_the_second_does() {
-    common::run(async {
-        let dir = tempfile::tempdir().expect("a directory");
-        let pool = patient().max_attempts(4).start().await.expect("a pool");
-        let task = Submit::new(Act::new(dir.path(), "t", End::Ok).gated()).idempotent();
-        let handle = pool.submit(task);
-        let began = Instant::now();
-        for run in 1..=2 {
-            seen(dir.path(), "t", &format!("start{run}")).await;
-            let pid = pool.status().await.slots[0].pid.expect("a worker");
-            common::signal(pid, Signal::SIGKILL);
-        }
-        status_is(&pool, "it waits", |status| status.counts.retried == 2).await;
-        status_is(&pool, "its next worker is there", |status| {
-            status.slots[0].pid.is_some()
-        })
-        .await;
-        assert!(began.elapsed() < LONG / 4);
-        assert_eq!(pool.status().await.queued, 1);
-        drop(handle);
-        put(dir.path(), "t", "go");
         pool.stop().await;
     });
 }

@@ -273,7 +273,7 @@ fn killed_worker_settles_its_started_tasks_and_gives_back_the_rest() {
 }
 
 #[test]
-fn idempotent_task_runs_again_up_to_max_attempts() {
+fn idempotent_task_that_kills_its_worker_runs_again_once() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
         let pool = Pool::builder(workers())
@@ -289,12 +289,15 @@ fn idempotent_task_runs_again_up_to_max_attempts() {
             .unwrap();
         let act = Act::new(dir.path(), "fatal", End::Exit);
         match pool.submit(Submit::new(act).idempotent()).await {
-            Err(TaskError::WorkerLost(report)) => assert_eq!(report.code(), Some(3)),
+            Err(TaskError::WorkerLost(report)) => {
+                assert_eq!(report.code(), Some(3));
+                assert!(report.poisoned());
+            }
             other => panic!("{other:?}"),
         }
-        assert!(has(dir.path(), "fatal", "start3"));
-        assert!(!has(dir.path(), "fatal", "start4"));
-        // The worker of the third attempt took nobody with it who was not there.
+        assert!(has(dir.path(), "fatal", "start2"));
+        assert!(!has(dir.path(), "fatal", "start3"));
+        // The worker of its last run took nobody with it who was not there.
         pool.submit(Act::new(dir.path(), "next", End::Ok))
             .await
             .unwrap();

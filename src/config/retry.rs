@@ -12,7 +12,7 @@ use crate::config::text::{Count, Form as _, Span};
 /// [`max_attempts`](crate::PoolBuilder::max_attempts): the two are counted apart.
 ///
 /// Before it runs again a task waits, for a time that doubles and of which half is random; it keeps its place in the queue's
-/// limits, and may be cancelled. Its first run after the loss of a worker does not wait.
+/// limits, and may be cancelled. After the loss of a worker it does not wait: it runs again at once, or alone in quarantine.
 ///
 /// With serde its fields are `failed_attempts`, `backoff_min` and `backoff_max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! Belongs here: what is known about a process that ended, and how it is put in words.
 //! Does not belong here: watching processes, deciding who is a suspect, restarting.
-//! Invariant: one process's end is described once and shared; only `started` and `suspects` differ by task.
+//! Invariant: one process's end is described once and shared; only `started`, `suspects` and `poisoned` differ by task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ pub struct CrashReport {
     shared: Arc<Crash>,
     started: Started,
     suspects: u32,
+    poisoned: bool,
 }
 
 impl CrashReport {
@@ -77,6 +78,15 @@ impl CrashReport {
             shared: crash,
             started,
             suspects,
+            poisoned: false,
+        }
+    }
+
+    /// The same for a task that has killed a worker before, and this one alone.
+    pub(crate) fn poisoning(self) -> Self {
+        Self {
+            poisoned: true,
+            ..self
         }
     }
 
@@ -148,6 +158,13 @@ impl CrashReport {
         self.suspects
     }
 
+    /// Returns whether this task was a suspect before, ran again with nobody else in its worker, and killed that, too. It is
+    /// not tried again.
+    #[must_use]
+    pub fn poisoned(&self) -> bool {
+        self.poisoned
+    }
+
     /// Returns the last of what it wrote to stderr, at most 8 KiB; empty if it was not captured.
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
@@ -169,7 +186,8 @@ impl CrashReport {
     }
 
     fn write_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {}.{}", self.slot().index(), self.generation())?;
+        self.slot().write_worker(f)?;
+        write!(f, ".{}", self.generation())?;
         if let Some(pid) = self.pid() {
             write!(f, " (pid {pid})")?;
         }
@@ -244,6 +262,9 @@ impl fmt::Display for CrashReport {
             // A task that did not start is never a suspect, so saying it adds nothing.
             (Started::No, _) => {}
             (_, 0) => f.write_str(" and is no suspect")?,
+            (_, 1) if self.poisoned => {
+                f.write_str(", 1 suspect: it has killed two workers, this one alone")?;
+            }
             (_, 1) => f.write_str(", 1 suspect")?,
             (_, suspects) => write!(f, ", {suspects} suspects")?,
         }

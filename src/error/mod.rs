@@ -29,7 +29,7 @@ mod near;
 mod pool;
 mod rejected;
 mod remote;
-mod signal;
+pub(crate) mod signal;
 mod task;
 mod text;
 mod timed_out;

@@ -4,6 +4,9 @@
 //! Does not belong here: sending or catching one.
 //! Invariant: a number without a certain name on this platform has none here.
 
+/// That which nobody can catch, and no code gets for what it does.
+pub(crate) const KILL: i32 = 9;
+
 /// Returns the name of a signal that can end a process, such as `SIGSEGV`.
 pub(super) fn name(signal: i32) -> Option<&'static str> {
     everywhere(signal).or_else(|| here(signal))

@@ -2,11 +2,11 @@
 //!
 //! Belongs here: events of workers, circuit and queue. Does not belong here: events of single tasks.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     error::CrashReport,
-    task::{Slot, WorkerInfo},
+    task::{Slot, TaskId, WorkerInfo},
 };
 
 /// Why a pool stopped taking tasks.
@@ -37,6 +37,41 @@ pub enum RetireReason {
     Resize,
     /// A task in it that is over its time limit does not end.
     Stuck,
+    /// No suspects are left: it was for them alone.
+    Quarantine,
+}
+
+/// A task that may have caused the death of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Suspect {
+    /// Its name.
+    pub task: &'static str,
+    /// Which one.
+    pub id: TaskId,
+}
+
+impl Suspect {
+    pub(crate) fn new(task: &'static str, id: TaskId) -> Self {
+        Self { task, id }
+    }
+}
+
+/// The first of them, in one line.
+struct Suspects<'a>(&'a [Suspect]);
+
+impl fmt::Display for Suspects<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 16;
+        for (nth, suspect) in self.0.iter().take(SHOWN).enumerate() {
+            let comma = if nth == 0 { "" } else { ", " };
+            write!(f, "{comma}{} ({})", suspect.task, suspect.id.get())?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// Something that happened to a pool. Subscribers get it by [`Subscribe`](crate::Subscribe).
@@ -102,6 +137,19 @@ pub enum PoolEvent {
         took: Duration,
         /// How many other tasks its worker had meanwhile.
         waiting: usize,
+    },
+    /// The last of the tasks that a dead worker had started, and that may run again, has done so: see
+    /// [`CrashReport::poisoned`].
+    Inquest {
+        /// The worker that had died.
+        report: CrashReport,
+        /// All tasks that may have caused it, those that could not run again among them.
+        suspects: Vec<Suspect>,
+        /// Those that have killed another worker, alone. If there is none, the death is not reproducible by one of them:
+        /// several of them together may have caused it, one that could not run again, or something else.
+        poisoned: Vec<Suspect>,
+        /// How many times one of them was sent to a worker in quarantine: seldom more than there are suspects.
+        runs: u32,
     },
     /// The pool's [`Routing`](crate::Routing) has panicked, used a pool, or named a slot that it was not offered; the pool
     /// goes on with [`LeastLoaded`](crate::LeastLoaded).
@@ -213,6 +261,33 @@ impl PoolEvent {
                 waiting,
                 "a task held its worker's event loop; run that part in `cx.block(..)`, make it `EXCLUSIVE`, or give it a pool \
                  with `concurrency(1)`"
+            ),
+            Self::Inquest {
+                report,
+                suspects,
+                poisoned,
+                runs,
+            } if poisoned.is_empty() => tracing::warn!(
+                slot = report.slot().index(),
+                generation = report.generation(),
+                pid = report.pid(),
+                suspects = %Suspects(suspects),
+                runs,
+                "the death of a worker is not reproducible by any of its tasks alone"
+            ),
+            Self::Inquest {
+                report,
+                suspects,
+                poisoned,
+                runs,
+            } => tracing::error!(
+                slot = report.slot().index(),
+                generation = report.generation(),
+                pid = report.pid(),
+                poisoned = %Suspects(poisoned),
+                suspects = suspects.len(),
+                runs,
+                "the death of a worker was caused by a task"
             ),
             Self::RoutingReplaced { reason } => {
                 tracing::error!(reason, "routing replaced by the least loaded worker");

@@ -6,7 +6,7 @@
 mod event;
 mod status;
 
-pub use event::{CloseReason, PoolEvent, RetireReason};
+pub use event::{CloseReason, PoolEvent, RetireReason, Suspect};
 pub use status::{Counts, DrainReport, ExitStatus, PoolState, SlotState, SlotStatus, Status};
 
 use crate::error::capture;

@@ -135,6 +135,8 @@ pub struct Status {
     pub queued: usize,
     /// Tasks with a worker that somebody may still wait for.
     pub in_flight: usize,
+    /// Tasks that may have killed a worker, and wait to run alone or do so.
+    pub quarantined: usize,
     /// Encoded bytes of all unsettled tasks.
     pub bytes: usize,
     /// Bytes of results that are settled and not taken.

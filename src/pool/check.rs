@@ -13,7 +13,7 @@ use crate::{
     pool::PoolBuilder,
     sched::{RestartRules, RetryRules, Routing},
     supervisor::{Config, TaskTable},
-    task::TimeLimits,
+    task::{Slot, TimeLimits},
     wire::{Lineage, Payload},
 };
 
@@ -138,7 +138,7 @@ fn limits(knobs: &PoolConfig, name: &str) -> TimeLimits {
 }
 
 /// How many processes a pool has at most.
-const MAX_PROCESSES: u32 = 4096;
+const MAX_PROCESSES: u32 = Slot::QUARANTINE.index();
 
 /// Looks at a number of processes.
 pub(super) fn processes(count_of_them: usize) -> Result<usize, ConfigError> {

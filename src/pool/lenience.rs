@@ -50,6 +50,11 @@ impl<A> PoolBuilder<A> {
     }
 
     /// Sets how often an idempotent task may start whose workers are lost. Default: 3. At least 1.
+    ///
+    /// A task that may have killed its worker runs again alone, in a worker beside those of the slots that there is for as long as
+    /// there are such tasks, one after the other ([`Slot::is_quarantine`](crate::Slot::is_quarantine)). The one that kills that,
+    /// too, is not tried again: [`CrashReport::poisoned`](crate::CrashReport::poisoned). Where the worker was killed by a SIGKILL
+    /// that the pool has not sent, its tasks run again beside others first, once.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.config.max_attempts = attempts;
         self

@@ -12,7 +12,7 @@ use crate::{
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, check::processes, respond::Deferred},
     sched::changing_at_once,
-    supervisor::{PoolCore, PoolSupervisor, descriptors},
+    supervisor::{PoolCore, PoolSupervisor, descriptors, descriptors::QUARANTINE},
     task::{FaultPoint, Slot, Task, TaskId},
 };
 
@@ -176,7 +176,10 @@ impl Handler<Resize> for PoolSupervisor {
         let size = processes(count)?;
         if self.core.config.launcher.connects() {
             let present = self.core.control.size();
-            descriptors::check(size.saturating_sub(present), changing_at_once(size))?;
+            descriptors::check(
+                size.saturating_sub(present),
+                changing_at_once(size) + QUARANTINE,
+            )?;
         }
         self.guarded(ctx, |this, ctx| this.resize(size, ctx));
         Ok(())

@@ -14,7 +14,7 @@ use crate::{
     ipc::SocketPlace,
     pool::{HasInitArgs, Pool, PoolBuilder},
     sched::changing_at_once,
-    supervisor::{PoolCore, PoolSupervisor, actor::Home, descriptors},
+    supervisor::{PoolCore, PoolSupervisor, actor::Home, descriptors, descriptors::QUARANTINE},
     worker::SENTINEL,
 };
 
@@ -152,7 +152,7 @@ impl<A> PoolBuilder<A> {
             let replacing = if config.one_life {
                 0
             } else {
-                changing_at_once(processes)
+                changing_at_once(processes) + QUARANTINE
             };
             descriptors::check(processes, replacing)?;
         }

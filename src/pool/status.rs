@@ -18,6 +18,7 @@ impl PoolCore {
             paused: numbers.paused,
             queued: numbers.queued,
             in_flight: numbers.in_flight,
+            quarantined: numbers.quarantined,
             bytes: numbers.bytes,
             result_bytes: self.results.used(),
             counts: numbers.counts,

@@ -7,19 +7,18 @@
 //! ```text
 //!              accept            assign            started
 //!   (caller) ────────▶ Queued ──────────▶ Sent ────────────▶ Started
-//!                        ▲  │               │ │                │ │ │
-//!                        │  │ cancel        │ │ finished       │ │ │ finished
-//!                        │  ▼               │ ▼                │ │ ▼
-//!                        │ settled          │ settled          │ │ settled
-//!                        │                  │                  │ │
-//!                        ├──────────────────┘ revoked, or the  │ │
-//!                        │                    worker was lost  │ │
-//!                        │                    (no attempt spent)│ │
-//!                        ├─────────────────────────────────────┘ │ lost, idempotent, attempts left: at once the first time
-//!                        │ its time has come                     │
-//!                      Later ◀───────────────────────────────────┤ lost once more, or failed with an error that may go away
-//!                        │ cancel                                ▼
-//!                        └──▶ settled (it has run)             settled (lost, failed)
+//!                       │ ▲ ▲              │ │                │  │ finished, cancelled: settled
+//!      cancel: settled ─┘ │ └──────────────┘ └─▶ settled      │  │ lost, not idempotent or all spent: settled
+//!                         │   revoked or lost,   (cancelled)  │  │
+//!                         │   no attempt spent                │  │
+//!                         ├───────────────────────────────────┘  │ lost, idempotent: others' doing, or the first time in doubt
+//!        its time is here │                                      │
+//!                       Later ◀──────────────────────────────────┤ failed, idempotent: the error may go away
+//!                         └─ cancel: settled                     │
+//!                                          assign, alone         │
+//!                      Suspect ◀─────────────────────────────────┘ lost, idempotent: its doing, perhaps
+//!                         │  └────────▶ Sent, in quarantine: as above, but for one that kills again: settled (poisoned)
+//!                         └─ cancel: settled
 //! ```
 //! A task in flight whose caller has gone is *abandoned*: its reply has left, its credit stays taken until the worker
 //! reports the end or dies.
@@ -38,8 +37,8 @@ mod routing;
 mod tests;
 
 pub(crate) use ledger::{
-    Cancelled, Dispatch, Expired, Finished, Full, Ledger, Limits, NewTask, Over, Seat, Ticket,
-    Verdict, Violation,
+    Cancelled, Dispatch, Doing, Expired, Finished, Full, Ledger, Limits, NewTask, Over, Seat,
+    Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
 pub(crate) use retry::{RetryRules, Spent};

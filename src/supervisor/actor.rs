@@ -53,6 +53,8 @@ pub struct PoolSupervisor {
     pub(crate) core: Arc<PoolCore>,
     pub(super) place: Arc<SocketPlace>,
     pub(super) proxies: Vec<Addr<ProcessProxy>>,
+    /// That of the slot beside them.
+    pub(super) quarantine: Option<Addr<ProcessProxy>>,
     /// The slots that will start no worker any more.
     pub(super) down: watch::Sender<HashSet<Slot>>,
     pub(super) shutdown: Option<Shutdown>,
@@ -94,6 +96,7 @@ impl PoolSupervisor {
             core,
             place: Arc::new(place),
             proxies: Vec::new(),
+            quarantine: None,
             down: watch::Sender::new(HashSet::new()),
             shutdown: None,
             keep: None,
@@ -156,7 +159,7 @@ impl PoolSupervisor {
         };
         let ending = shutdown::run(
             Arc::clone(&self.core),
-            self.proxies.clone(),
+            self.all_proxies().cloned().collect(),
             until,
             self.down.subscribe(),
             before,
@@ -189,6 +192,7 @@ impl Actor for PoolSupervisor {
         // The one before its supervisor began it anew goes on.
         let core = &self.core;
         self.clock.get_or_insert_with(|| Clock::start(core));
+        self.quarantine = Some(self.proxy(Slot::QUARANTINE, supervisor.clone()));
         for slot in slots(0, self.core.control.size()) {
             self.add_proxy(slot, supervisor.clone());
             self.launch(slot, self.core.control.first_delay(slot));
@@ -218,6 +222,7 @@ impl Supervised for PoolSupervisor {
     /// its size, its end.
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.proxies.clear();
+        self.quarantine = None;
         self.escalating = false;
         if self.shutdown.is_none() {
             self.down.send_replace(HashSet::new());

@@ -15,6 +15,9 @@ const PER_WORKER: u64 = 8;
 #[cfg(target_os = "linux")]
 const STARTING: u64 = 8;
 
+/// Workers beside those that serve: one for tasks that may have killed another.
+pub(crate) const QUARANTINE: usize = 1;
+
 /// Says no if so many more workers, and those that replace some of them before these have left, would take more descriptors
 /// than are left.
 #[cfg(target_os = "linux")]

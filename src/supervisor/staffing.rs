@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Context, WeakAddr};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, WeakAddr};
 
 use crate::{
     config::OnExhausted,
@@ -30,8 +30,29 @@ use crate::{
 impl PoolSupervisor {
     pub(super) fn launch(&self, slot: Slot, delay: Duration) {
         let life = self.core.control.slot(slot, SlotRecord::launch);
-        if let (Some(proxy), Some(life)) = (self.proxies.get(slot.index() as usize), life) {
+        if let (Some(proxy), Some(life)) = (self.proxy_of(slot), life) {
             proxy.do_send(LaunchWorker { life, delay });
+        }
+    }
+
+    fn proxy_of(&self, slot: Slot) -> Option<&Addr<ProcessProxy>> {
+        if slot.is_quarantine() {
+            self.quarantine.as_ref()
+        } else {
+            self.proxies.get(slot.index() as usize)
+        }
+    }
+
+    pub(super) fn all_proxies(&self) -> impl Iterator<Item = &Addr<ProcessProxy>> {
+        self.proxies.iter().chain(&self.quarantine)
+    }
+
+    /// Starts a worker for suspects, if any wait and there is none.
+    fn isolate(&self) {
+        let control = &self.core.control;
+        if !self.is_over() && !control.has_quarantine() && self.core.wants_quarantine() {
+            let delay = control.quarantine_delay(&self.core.config.rules);
+            self.launch(Slot::QUARANTINE, delay);
         }
     }
 
@@ -59,7 +80,7 @@ impl PoolSupervisor {
     }
 
     pub(super) fn tell(&self, slot: Slot, life: Option<u32>, command: Command) {
-        if let Some(proxy) = self.proxies.get(slot.index() as usize) {
+        if let Some(proxy) = self.proxy_of(slot) {
             proxy.do_send(Tell { life, command });
         }
     }
@@ -127,9 +148,13 @@ impl PoolSupervisor {
     }
 
     pub(super) fn add_proxy(&mut self, slot: Slot, supervisor: WeakAddr<Self>) {
+        let proxy = self.proxy(slot, supervisor);
+        self.proxies.push(proxy);
+    }
+
+    pub(super) fn proxy(&self, slot: Slot, supervisor: WeakAddr<Self>) -> Addr<ProcessProxy> {
         let (core, place) = (Arc::clone(&self.core), Arc::clone(&self.place));
-        let proxy = ProcessProxy::new(core, place, slot, supervisor);
-        self.proxies.push(proxy.start());
+        ProcessProxy::new(core, place, slot, supervisor).start()
     }
 
     /// Ends the worker of a pool that is one process.
@@ -146,6 +171,12 @@ impl PoolSupervisor {
     pub(super) fn worker_ended(&mut self, message: &WorkerEnded, ctx: &mut Context<Self>) {
         let WorkerEnded { slot, life, ended } = *message;
         let control = &self.core.control;
+        if slot.is_quarantine() {
+            if let Some(life) = life {
+                control.quarantine_ended(life);
+            }
+            return self.settled(slot, ctx);
+        }
         // None follows in a pool that ends its workers, nor where there is to be one only.
         let over = self.is_over() || self.core.config.one_life;
         let starts = life.is_some_and(|life| control.ended(slot, life)) && !over;
@@ -180,13 +211,20 @@ impl PoolSupervisor {
                 }
             }
         }
-        if !over {
+        self.settled(slot, ctx);
+    }
+
+    /// What had to follow the end of a worker has.
+    fn settled(&self, slot: Slot, ctx: &mut Context<Self>) {
+        let control = &self.core.control;
+        if !self.is_over() && !self.core.config.one_life {
             self.rotate();
+            self.isolate();
         } else if control.slot(slot, |record| record.lives.is_empty()) == Some(true) {
             self.down.send_modify(|down| {
                 down.insert(slot);
             });
-            if self.escalating && self.core.control.is_empty() {
+            if self.escalating && control.is_empty() {
                 ctx.stop();
             }
         }
@@ -228,8 +266,11 @@ impl PoolSupervisor {
         self.escalating = true;
         let delays = slots(0, core.control.size()).map(|slot| core.control.first_delay(slot));
         core.give_up(Instant::now() + delays.min().unwrap_or_default());
-        for slot in slots(0, self.proxies.len()) {
-            self.tell(slot, None, Command::End { terminate: false });
+        for proxy in self.all_proxies() {
+            proxy.do_send(Tell {
+                life: None,
+                command: Command::End { terminate: false },
+            });
         }
     }
 

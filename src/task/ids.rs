@@ -37,6 +37,9 @@ impl fmt::Display for TaskId {
 pub struct Slot(u32);
 
 impl Slot {
+    /// How many a pool may have beside this one: the place of the worker in which suspects run alone.
+    pub(crate) const QUARANTINE: Self = Self(4096);
+
     pub(crate) const fn new(index: u32) -> Self {
         Self(index)
     }
@@ -46,11 +49,32 @@ impl Slot {
     pub const fn index(self) -> u32 {
         self.0
     }
+
+    /// Returns whether it is the place beside all others: that of the worker in which tasks run alone which may have killed
+    /// another. There is one there only as long as such tasks wait or run.
+    #[must_use]
+    pub const fn is_quarantine(self) -> bool {
+        self.0 == Self::QUARANTINE.0
+    }
+}
+
+impl Slot {
+    /// Writes what a worker there is called, but for its generation.
+    pub(crate) fn write_worker(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_quarantine() {
+            return f.write_str("worker quarantine");
+        }
+        write!(f, "worker {}", self.0)
+    }
 }
 
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "slot {}", self.0)
+        if self.is_quarantine() {
+            f.write_str("quarantine")
+        } else {
+            write!(f, "slot {}", self.0)
+        }
     }
 }
 
@@ -78,10 +102,7 @@ impl WorkerInfo {
 
 impl fmt::Display for WorkerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "worker {}.{} (pid {})",
-            self.slot.0, self.generation, self.pid
-        )
+        self.slot.write_worker(f)?;
+        write!(f, ".{} (pid {})", self.generation, self.pid)
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct StartConfig {
     pub(crate) own_group: bool,
     /// It was started by another program, which may be the leader of that group.
     pub(crate) wrapped: bool,
+    /// By how much it gives way to others on the CPUs.
+    pub(crate) niceness: u8,
     pub(crate) lineage: Lineage,
 }
 

@@ -88,7 +88,12 @@ fn start() -> io::Result<(StartConfig, Signals)> {
         stdin.read_exact(&mut bytes)?;
         bytes
     };
-    let (config, _) = codec::decode_header(&bytes).map_err(io::Error::other)?;
+    let (config, _): (StartConfig, _) = codec::decode_header(&bytes).map_err(io::Error::other)?;
+    #[cfg(unix)]
+    if config.niceness > 0 {
+        // One that may not is as good a worker.
+        let _ = rustix::process::nice(config.niceness.into());
+    }
     // A stopped worker goes on when its host dies, to find the life line cut and end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;

@@ -127,6 +127,11 @@ fn what_it_means_for_the_task_is_said() {
         rest(Started::Unknown, 3).as_deref(),
         Some("the task may have started, 3 suspects")
     );
+    let poisoned = report(segfault(), Started::Yes, 1).poisoning();
+    assert_eq!(
+        poisoned.to_string().rsplit("; ").next(),
+        Some("the task had started, 1 suspect: it has killed two workers, this one alone")
+    );
     assert_eq!(
         rest(Started::No, 0).as_deref(),
         Some("the task had not started, so it is safe to submit again")

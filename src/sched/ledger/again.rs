@@ -63,6 +63,7 @@ impl<P, R> Ledger<P, R> {
         let nth = spent.failed;
         self.landed(seat, ticket, true)?;
         self.runs_again(id);
+        self.blame.cleared(id);
         self.wait_until(id, now().checked_add(rules.backoff(nth, random())));
         Ok(Finished::Again)
     }

@@ -30,7 +30,7 @@ enum Step {
 }
 
 /// A worker that was chosen, and for whom if by a routing.
-type Choice = (usize, Option<Box<TaskMeta>>);
+pub(super) type Choice = (usize, Option<Box<TaskMeta>>);
 
 fn seat(index: usize) -> Seat {
     Seat::new(u32::try_from(index).unwrap_or(u32::MAX))
@@ -44,8 +44,8 @@ impl<P, R> Ledger<P, R> {
         };
         let priority = task.terms.priority;
         match task.at {
-            // Whoever awaits one that may run again is asked for then.
-            At::Flight(..) | At::Later => {}
+            // Whoever awaits one that may run again is asked for then; suspects go whoever awaits them.
+            At::Flight(..) | At::Later | At::Suspect => {}
             At::Queue => self.awaited.insert(priority, id),
             At::Line(seat) => {
                 if let Some(place) = self.places.get_mut(seat.index()) {
@@ -84,6 +84,9 @@ impl<P, R> Ledger<P, R> {
         now: impl Fn() -> Instant,
         mut touched: impl FnMut(Seat),
     ) {
+        if self.wants_quarantine() {
+            self.fill_quarantine(&mut touched);
+        }
         if self.lined > 0 {
             self.fill_reserved(awaited_only, &mut touched);
         }
@@ -266,7 +269,7 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// A task that waits nowhere any more is on its way.
-    fn send(&mut self, id: TaskId, (index, picked): Choice) -> Seat {
+    pub(super) fn send(&mut self, id: TaskId, (index, picked): Choice) -> Seat {
         let seat = seat(index);
         let (Some(place), Some(task)) = (self.places.get_mut(index), self.tasks.get_mut(id.get()))
         else {

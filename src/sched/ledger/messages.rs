@@ -140,18 +140,22 @@ pub(crate) enum Verdict {
     Cancelled,
     /// It may have run, and must not or cannot run again.
     Lost,
+    /// It had been a suspect, and was alone in a worker that has died as well.
+    Poisoned,
 }
 
 /// What the loss of a worker means for the tasks it had.
 #[derive(Debug)]
 pub(crate) struct Lost<R> {
     pub(crate) settled: Vec<LostTask<R>>,
-    /// Back at the front of the queue, or to be there in a while.
+    /// To run again, or at last.
     pub(crate) requeued: usize,
     /// How many of them may have run.
     pub(crate) again: u64,
     /// How many tasks had started or may have.
     pub(crate) suspects: u32,
+    /// Its number, if some of them run again in quarantine.
+    pub(crate) inquest: Option<u64>,
 }
 
 /// A task settled because the pool ends.

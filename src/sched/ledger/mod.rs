@@ -6,12 +6,14 @@
 
 mod again;
 mod assign;
+mod blame;
 mod by_class;
 mod clocks;
 mod expire;
 mod flight;
 mod keys;
 mod line;
+mod lost;
 mod messages;
 mod next;
 mod place;
@@ -24,6 +26,7 @@ use std::time::Instant;
 pub(crate) use clocks::Over;
 #[cfg(test)]
 pub(crate) use keys::candidates;
+pub(crate) use lost::Doing;
 pub(crate) use messages::{
     Cancelled, Dispatch, Expired, Finished, Full, Limits, Lost, LostTask, NewTask, Quantities,
     Ticket, Unsettled, Verdict, Violation,
@@ -33,6 +36,7 @@ use crate::{
     sched::{
         ledger::{
             again::Later,
+            blame::Blame,
             by_class::ByClass,
             clocks::Clocks,
             keys::Keys,
@@ -62,6 +66,8 @@ enum At {
     Held,
     /// Between two runs.
     Later,
+    /// For its turn in quarantine.
+    Suspect,
     Flight(Seat, Ticket),
 }
 
@@ -130,6 +136,7 @@ pub(crate) struct Ledger<P, R> {
     rules: RetryRules,
     names: Vec<Name>,
     later: Later,
+    blame: Blame,
     /// Of tasks that have time limits.
     clocks: Clocks,
     cursor: usize,
@@ -169,6 +176,7 @@ impl<P, R> Ledger<P, R> {
             bytes: ByClass::default(),
             rules,
             later: Later::default(),
+            blame: Blame::default(),
             names: names.collect(),
             clocks: Clocks::default(),
             cursor: 0,
@@ -249,6 +257,7 @@ impl<P, R> Ledger<P, R> {
             place.open = false;
             place.retired = true;
         }
+        self.blame.left(seat);
         self.dissolve(seat);
     }
 

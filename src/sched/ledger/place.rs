@@ -74,6 +74,8 @@ pub(super) struct Place {
     pub(super) reserved: Option<(Priority, TaskId)>,
     /// Some worker has this seat.
     pub(super) taken: bool,
+    /// It is for suspects, and nobody else is sent there.
+    pub(super) quarantine: bool,
     /// It may be sent tasks.
     pub(super) open: bool,
     /// It will not be sent any more tasks, whatever opens.
@@ -99,6 +101,7 @@ impl Place {
             line: Line::default(),
             reserved: None,
             taken: false,
+            quarantine: false,
             open: false,
             retired: false,
             credits: Credits::new(0),
@@ -126,12 +129,12 @@ impl Place {
 
     /// Whether a task of this kind may be sent now.
     pub(super) fn admits(&self, exclusive: bool) -> bool {
-        self.open && self.quota != Some(0) && self.credits.admits(exclusive)
+        self.open && !self.quarantine && self.quota != Some(0) && self.credits.admits(exclusive)
     }
 
     /// Whether it is to be sent any tasks any more, if perhaps not now.
     pub(super) fn serves(&self) -> bool {
-        self.taken && !self.retired && self.quota != Some(0)
+        self.taken && !self.retired && !self.quarantine && self.quota != Some(0)
     }
 
     /// Whether the worker is kept free for a task; with `awaited_only` for one that is awaited.

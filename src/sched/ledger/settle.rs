@@ -1,16 +1,12 @@
 //! How tasks leave the table, or go back to its queue.
 //!
-//! Belongs here: reported ends, cancellation, loss, the pool's end. Does not belong here: what replies are told.
+//! Belongs here: reported ends, cancellation, the pool's end; loss is `lost`. Does not belong here: what replies are told.
 //! Invariant: a reply leaves together with its task, so it leaves once.
-
-use std::time::Instant;
 
 use crate::{
     error::Started,
     sched::ledger::{
-        At, Cancelled, Finished, Ledger, Lost, LostTask, Seat, Ticket, Unsettled, Verdict,
-        Violation,
-        place::{Flight, Place},
+        At, Cancelled, Finished, Ledger, Seat, Ticket, Unsettled, Violation, place::Flight,
     },
     task::{Slot, TaskId},
 };
@@ -93,7 +89,7 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// A task is not with a worker any more.
-    fn gone(&mut self, slot: Slot, flight: &Flight) {
+    pub(super) fn gone(&mut self, slot: Slot, flight: &Flight) {
         self.free_name(flight.name);
         if let Some(task) = &flight.picked {
             self.router.settled(task, slot);
@@ -105,6 +101,9 @@ impl<P, R> Ledger<P, R> {
         let task = self.tasks.remove(id.get())?;
         if !self.clocks.is_empty() {
             self.clocks.remove(id);
+        }
+        if !self.blame.is_empty() {
+            self.blame.cleared(id);
         }
         *self.bytes.of_mut(task.terms.priority) -= task.bytes;
         Some(task.reply)
@@ -161,7 +160,7 @@ impl<P, R> Ledger<P, R> {
         self.settle(id).map(|reply| (id, reply))
     }
 
-    /// The worker gave a task back that it had not started: it goes to the front of the queue, no attempt spent. Returns
+    /// The worker gave a task back that it had not started: it goes to the front of the queue, or of the suspects, no attempt spent. Returns
     /// its reply if it had been cancelled instead: settled as not started.
     pub(crate) fn revoked(&mut self, seat: Seat, ticket: Ticket) -> Result<Option<R>, Violation> {
         self.expects(seat, ticket)?;
@@ -173,94 +172,12 @@ impl<P, R> Ledger<P, R> {
         if flight.cancelling || self.clocks.over(flight.id).is_some() {
             return Ok(self.settle(flight.id));
         }
-        self.requeue(flight.id);
-        Ok(None)
-    }
-
-    /// This worker has gone, and its seat is free. `innocent` spares the attempts of its tasks: they did not cause it. `read` says
-    /// that all it had said was read.
-    ///
-    /// The first loss of a task costs it no time: its worker may have gone for whatever reason.
-    pub(crate) fn lost(
-        &mut self,
-        seat: Seat,
-        innocent: bool,
-        read: bool,
-        now: impl Fn() -> Instant,
-        mut random: impl FnMut() -> u64,
-    ) -> Lost<R> {
-        let mut lost = Lost {
-            settled: Vec::new(),
-            requeued: 0,
-            again: 0,
-            suspects: 0,
-        };
-        self.dissolve(seat);
-        let Some(place) = self.places.get_mut(seat.index()) else {
-            return lost;
-        };
-        let Place {
-            slot,
-            flights,
-            written,
-            quiet,
-            ..
-        } = std::mem::replace(place, Place::free());
-        let mut flights: Vec<(Ticket, Flight)> = flights.into_iter().collect();
-        // Whoever was sent first hears of it first.
-        flights.sort_unstable_by_key(|(ticket, _)| *ticket);
-        for (ticket, flight) in flights {
-            let started = flight.started(ticket, written, &quiet, read);
-            if started != Started::No {
-                lost.suspects += 1;
-            }
-            self.gone(slot, &flight);
-            let Some(task) = self.tasks.get_mut(flight.id.get()) else {
-                continue;
-            };
-            let over = self.clocks.over(flight.id);
-            let ending = flight.cancelling || over.is_some();
-            let again = !ending
-                && match started {
-                    Started::No => true,
-                    _ if !task.terms.idempotent => false,
-                    _ if innocent => true,
-                    _ => task.spent.lost.saturating_add(1) < self.rules.lost,
-                };
-            let ran = task.ran;
-            if again {
-                let mut wait = None;
-                if started != Started::No {
-                    task.ran = true;
-                    lost.again += 1;
-                    if !innocent {
-                        task.spent.lost += 1;
-                        wait = task.spent.lost.checked_sub(1).filter(|nth| *nth > 0);
-                    }
-                }
-                match wait {
-                    None => self.requeue(flight.id),
-                    Some(nth) => {
-                        let wait = self.rules.backoff(nth, random());
-                        self.wait_until(flight.id, now().checked_add(wait));
-                    }
-                }
-                lost.requeued += 1;
-            } else if let Some(reply) = self.settle(flight.id) {
-                lost.settled.push(LostTask {
-                    id: flight.id,
-                    started: if ran { Started::Yes } else { started },
-                    over,
-                    verdict: if ending {
-                        Verdict::Cancelled
-                    } else {
-                        Verdict::Lost
-                    },
-                    reply,
-                });
-            }
+        if self.place(seat).is_some_and(|place| place.quarantine) {
+            self.suspect(flight.id);
+        } else {
+            self.requeue(flight.id);
         }
-        lost
+        Ok(None)
     }
 
     /// Takes every waiting task out, because the pool ends.
@@ -294,6 +211,7 @@ impl<P, R> Ledger<P, R> {
                 flight.abandoned = true;
                 if let Some(task) = self.tasks.remove(flight.id.get()) {
                     self.clocks.remove(flight.id);
+                    self.blame.cleared(flight.id);
                     *self.bytes.of_mut(task.terms.priority) -= task.bytes;
                     taken.push(Unsettled {
                         id: flight.id,

@@ -153,6 +153,7 @@ impl<P, R> Ledger<P, R> {
                 self.held -= 1;
             }
             At::Later => self.later.remove(id),
+            At::Suspect => self.blame.remove(id),
         }
         *self.waiting.of_mut(priority) -= 1;
         awaited
@@ -232,6 +233,8 @@ impl<P, R> Ledger<P, R> {
         let lined = self.places.iter().flat_map(|place| place.line.iter());
         let held = self.names.iter().flat_map(|name| name.held.iter());
         let later = self.later.iter();
-        queued.chain(lined).chain(held).chain(later).collect()
+        let suspects = self.blame.iter();
+        let others = held.chain(later).chain(suspects);
+        queued.chain(lined).chain(others).collect()
     }
 }

@@ -3,6 +3,7 @@
 //! Belongs here: short sequences with a name. Does not belong here: random ones, which are the model's.
 //! Invariant: each test can fail, and none needs another.
 
+mod a_suspect_runs_with_nobody_else;
 mod a_task_given_back_runs_elsewhere_or_settles;
 mod the_start_of_what_has_limits_is_always_known;
 mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
@@ -12,7 +13,7 @@ mod what_waits_for_two_things_gets_both;
 use std::time::Instant;
 
 use crate::{
-    sched::{Ledger, NewTask, Seat, Ticket, ledger::Lost, model::RULES},
+    sched::{Doing, Ledger, NewTask, Seat, Ticket, ledger::Lost, model::RULES},
     task::{Slot, TaskId, Terms, TimeLimits},
 };
 
@@ -30,7 +31,12 @@ fn pool(credits: &[u32]) -> Ledger<(), &'static str> {
 
 /// A worker has gone.
 fn lose(ledger: &mut Ledger<(), &'static str>, seat: Seat, innocent: bool) -> Lost<&'static str> {
-    ledger.lost(seat, innocent, true, Instant::now, || 0)
+    let doing = if innocent {
+        Doing::Others
+    } else {
+        Doing::Tasks
+    };
+    ledger.lost(seat, doing, true)
 }
 
 fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive: bool) -> TaskId {

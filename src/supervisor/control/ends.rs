@@ -32,6 +32,7 @@ impl Control {
     /// A task was ended by its worker. What one that is to be replaced can do says nothing of the one that replaces it.
     pub(crate) fn healthy(&self, slot: Slot, life: u32) {
         let mut inner = self.inner.lock();
+        // Of the one in quarantine there is none.
         let record = inner.slots.get(slot.index() as usize);
         let youngest = record.and_then(|record| record.lives.last());
         if youngest.is_some_and(|youngest| youngest.life == life) {
@@ -93,7 +94,8 @@ impl Control {
 
     /// Whether a slot may start a worker now; if not, it waits until the circuit closes.
     pub(crate) fn may_start(&self, slot: Slot) -> bool {
-        self.inner.lock().policy.may_start(slot)
+        // Beside an open circuit, suspects that are started there fail alone.
+        slot.is_quarantine() || self.inner.lock().policy.may_start(slot)
     }
 
     /// When the next attempt is due while the circuit is open.

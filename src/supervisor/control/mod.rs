@@ -7,6 +7,7 @@
 
 mod ends;
 mod events;
+mod quarantine;
 mod starting;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 
 use actix::Recipient;
 use parking_lot::Mutex;
+use quarantine::Quarantine;
 use starting::Starting;
 
 use crate::{
@@ -56,6 +58,7 @@ struct Inner {
     policy: RestartPolicy,
     rotation: Rotation,
     slots: Vec<SlotRecord>,
+    quarantine: Quarantine,
     /// How many of them are to have workers.
     size: usize,
     starting: Option<Starting>,
@@ -79,6 +82,7 @@ impl Control {
                 policy: RestartPolicy::new(rules, slots),
                 rotation: Rotation::new(slots),
                 slots: vec![SlotRecord::default(); slots],
+                quarantine: Quarantine::default(),
                 size: slots,
                 starting: None,
                 opened_at: None,
@@ -133,7 +137,8 @@ impl Control {
     /// Whether no slot has a worker, or is about to have one.
     pub(super) fn is_empty(&self) -> bool {
         let inner = self.inner.lock();
-        inner.slots.iter().all(|record| record.lives.is_empty())
+        let mut records = inner.slots.iter().chain([&inner.quarantine.record]);
+        records.all(|record| record.lives.is_empty())
     }
 
     /// How many slots are to have workers.
@@ -159,6 +164,9 @@ impl Control {
         change: impl FnOnce(&mut SlotRecord) -> R,
     ) -> Option<R> {
         let mut inner = self.inner.lock();
+        if slot.is_quarantine() {
+            return Some(change(&mut inner.quarantine.record));
+        }
         inner.slots.get_mut(slot.index() as usize).map(change)
     }
 
@@ -191,6 +199,11 @@ impl Control {
     /// A worker is ready.
     pub(crate) fn ready(&self, slot: Slot, life: u32) -> WorkerUp {
         let mut inner = self.inner.lock();
+        if slot.is_quarantine() {
+            // It says nothing of the others.
+            inner.quarantine.failed = 0;
+            return WorkerUp::default();
+        }
         let first = inner.phase == PoolState::Starting;
         if first {
             inner.phase = PoolState::Running;
@@ -225,7 +238,8 @@ impl Control {
         let mut inner = self.inner.lock();
         let record = inner.slots.get_mut(slot.index() as usize);
         let Some(record) = record.and_then(|record| record.life_mut(life)) else {
-            return; // It has ended meanwhile.
+            // It has ended meanwhile, or nobody takes its place.
+            return;
         };
         // Whatever else it was to be replaced for: it is of no use any more.
         if reason == RetireReason::MaxTasks {

@@ -133,6 +133,7 @@ impl PoolCore {
             let woken = state.room.extract_if(.., room);
             after.wake.extend(woken.map(|(_, waker)| waker));
         }
+        state.conclude(after, |name| self.config.table.name(name));
         if state.ledger.is_empty() {
             self.idle.notify_waiters();
         }

@@ -94,6 +94,13 @@ impl State {
         });
     }
 
+    /// Wakes the session of a seat.
+    pub(super) fn raise(&self, seat: Seat) {
+        if let Some(lane) = self.lanes.get(seat.index()) {
+            lane.signal.raise();
+        }
+    }
+
     /// Has the session of a seat ask for a task back.
     pub(super) fn ask_back(&mut self, seat: Seat, ticket: Ticket) {
         if let Some(lane) = self.lanes.get_mut(seat.index()) {
@@ -143,7 +150,11 @@ impl PoolCore {
         let attached = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let seat = state.ledger.up(slot, self.config.concurrency, quota);
+            let seat = if slot.is_quarantine() {
+                state.ledger.up_quarantine(slot)
+            } else {
+                state.ledger.up(slot, self.config.concurrency, quota)
+            };
             if state.lanes.len() <= seat.index() {
                 state.lanes.resize_with(seat.index() + 1, Lane::default);
             }

@@ -11,12 +11,14 @@ mod clock;
 mod end;
 mod intake;
 mod lanes;
+mod quarantine;
 mod reported;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -34,6 +36,7 @@ pub(crate) use reported::Event;
 
 use crate::{
     config::PoolConfig,
+    error::Crash,
     observe::{Counts, PoolEvent},
     sched::{Ledger, Replaced, Routing, Ticket, routes},
     supervisor::{
@@ -82,6 +85,8 @@ struct State {
     /// Maps that wait for room for a task of this class.
     room: Vec<(Priority, Waker)>,
     alarm: Alarm,
+    /// Deaths of workers whose suspects have yet to end.
+    inquests: HashMap<u64, Arc<Crash>>,
 }
 
 /// What follows from a change and must not happen under the lock, because it runs code of others.
@@ -129,6 +134,7 @@ impl PoolCore {
                 full: false,
                 room: Vec::new(),
                 alarm: Alarm::default(),
+                inquests: HashMap::new(),
             }),
             queue_limit,
             control: Control::new(slots, config.rules),
@@ -197,6 +203,7 @@ impl PoolCore {
             bytes: found.bytes,
             counts: state.counts,
             paused: state.paused,
+            quarantined: state.ledger.suspects(),
             slots,
         }
     }
@@ -222,6 +229,8 @@ pub(crate) struct Numbers {
     pub(crate) bytes: usize,
     pub(crate) counts: Counts,
     pub(crate) paused: bool,
+    /// Suspects that have yet to end.
+    pub(crate) quarantined: usize,
     /// Per slot: in flight, done.
     pub(crate) slots: Vec<(usize, u64)>,
 }

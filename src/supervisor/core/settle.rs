@@ -7,9 +7,9 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    error::{Crash, CrashReport, Rejected, Started, TimeoutEnd, capture},
+    error::{Crash, CrashReport, Rejected, Started, TimeoutEnd, capture, signal},
     observe::{Counts, PoolEvent, log},
-    sched::{Cancelled, Finished, Seat, Ticket, Verdict, Violation},
+    sched::{Cancelled, Doing, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
         PoolCore,
         core::{
@@ -202,9 +202,17 @@ impl PoolCore {
         let (settled, requeued) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let ledger = &mut state.ledger;
-            let lost = ledger.lost(seat, innocent, read, Instant::now, jitter::random);
+            let doing = match (innocent, crash.signal) {
+                (true, _) => Doing::Others,
+                // Whoever sent it; it is no signal that code gets for what it does.
+                (false, Some(signal::KILL)) => Doing::Unknown,
+                _ => Doing::Tasks,
+            };
+            let lost = state.ledger.lost(seat, doing, read);
             state.counts.retried += lost.again;
+            if let Some(number) = lost.inquest {
+                state.inquests.insert(number, Arc::clone(crash));
+            }
             let suspects = if innocent { 0 } else { lost.suspects };
             let settled = lost.settled.len();
             for task in lost.settled {
@@ -216,11 +224,13 @@ impl PoolCore {
                             (over, started) => ended_for(over, started, false),
                         }
                     }
-                    Verdict::Lost => Settled::WorkerLost(CrashReport::new(
-                        Arc::clone(crash),
-                        task.started,
-                        suspects,
-                    )),
+                    verdict => {
+                        let report = CrashReport::new(Arc::clone(crash), task.started, suspects);
+                        Settled::WorkerLost(match verdict {
+                            Verdict::Poisoned => report.poisoning(),
+                            _ => report,
+                        })
+                    }
                 };
                 after.settle_lost(state, task.id, task.reply, outcome);
             }

@@ -72,6 +72,10 @@ impl Running<'_> {
     /// Asks for another worker in the place of this one. It serves until it is told to retire.
     fn ask_for_replacement(&mut self, reason: RetireReason) {
         let birth = self.session.birth;
+        // What is there for suspects is replaced when some of them wait.
+        if birth.slot.is_quarantine() {
+            return;
+        }
         if let Some(supervisor) = birth.supervisor.upgrade()
             && self.asked.replace(reason) != Some(reason)
         {
@@ -91,6 +95,17 @@ impl Running<'_> {
             && core.is_spent(self.session.attached.seat)
         {
             self.ask_for_replacement(RetireReason::MaxTasks);
+        }
+    }
+
+    /// A worker for suspects leaves when there are none.
+    pub(super) fn leave_quarantine(&mut self) {
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        if self.session.slot.is_quarantine()
+            && self.retiring.is_none()
+            && core.retire_idle_quarantine(seat)
+        {
+            self.retire(RetireReason::Quarantine);
         }
     }
 

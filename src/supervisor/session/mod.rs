@@ -154,6 +154,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
     if let Err(violation) = running.digest() {
         running.garbled(violation);
     }
+    running.leave_quarantine();
     std::future::poll_fn(|cx| running.poll(cx)).await
 }
 
@@ -209,6 +210,7 @@ impl Running<'_> {
         if self.session.attached.watch(cx.waker()) {
             self.take_outgoing();
             self.ask_if_spent();
+            self.leave_quarantine();
         }
         let mut more = false;
         if !self.data_ended {

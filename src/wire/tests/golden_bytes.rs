@@ -276,6 +276,7 @@ fn start_configurations() {
         grace_ms: 3000,
         own_group: true,
         wrapped: true,
+        niceness: 5,
         lineage: Lineage {
             level: 1,
             cpus: 300,
@@ -292,7 +293,7 @@ fn start_configurations() {
     };
     complete(&places, number, 2);
     for (place, bytes) in places {
-        let rest = [3, 172, 2, 184, 23, 1, 1, 1, 172, 2, 129, 2];
+        let rest = [3, 172, 2, 184, 23, 1, 1, 5, 1, 172, 2, 129, 2];
         golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
     }
 }

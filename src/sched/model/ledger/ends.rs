@@ -4,7 +4,7 @@ use super::pool::{Pool, reply, seat};
 use crate::{
     error::Started,
     sched::{
-        Cancelled, Ticket, Verdict,
+        Cancelled, Doing, Ticket, Verdict,
         ledger::Unsettled,
         model::reference::{At, Loss},
     },
@@ -113,11 +113,13 @@ impl Pool {
         }
     }
 
-    pub(super) fn lost(&mut self, index: usize, innocent: bool, read: bool) -> &'static str {
+    pub(super) fn lost(&mut self, index: usize, doing: Doing, read: bool) -> &'static str {
         let before = self.reference.workers[index].clone();
-        let now = self.now();
-        let lost = self.ledger.lost(seat(index), innocent, read, || now, || 0);
-        let (losses, requeued, suspects) = self.reference.lost(index, innocent, read);
+        let number = self.reference.numbers;
+        let lost = self.ledger.lost(seat(index), doing, read);
+        let (losses, requeued, suspects) = self.reference.lost(index, doing, read);
+        let inquest = Some(self.reference.numbers).filter(|last| *last > number);
+        assert_eq!(lost.inquest, inquest);
         assert_eq!(lost.requeued, requeued);
         assert_eq!(lost.suspects as usize, suspects);
         let mut found: Vec<Loss> = Vec::new();
@@ -127,6 +129,7 @@ impl Pool {
                 id: task.id.get(),
                 started: task.started,
                 cancelled: task.verdict == Verdict::Cancelled,
+                poisoned: task.verdict == Verdict::Poisoned,
             });
         }
         found.sort_unstable_by_key(|loss| loss.id);
@@ -135,7 +138,13 @@ impl Pool {
             let maybe = before.started(flight, read) != Started::No;
             self.may_have_run[usize::try_from(flight.id).unwrap()] |= maybe;
         }
-        match (losses.is_empty(), requeued, innocent) {
+        if losses.iter().any(|loss| loss.poisoned) {
+            return "poisoned";
+        }
+        if inquest.is_some() {
+            return "isolated";
+        }
+        match (losses.is_empty(), requeued, doing == Doing::Others) {
             (true, 0, _) => "nothing lost",
             (true, _, true) => "requeued, innocent",
             (true, _, false) => "requeued",
@@ -188,7 +197,7 @@ impl Pool {
         assert_eq!(unsettled, None, "a submission without its one outcome");
         // The workers go, and with them what they had: the routing hears of each of its picks.
         for index in 0..self.reference.workers.len() {
-            self.lost(index, false, true);
+            self.lost(index, Doing::Tasks, true);
         }
         assert_eq!(*self.picks.lock().unwrap(), []);
     }

@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 use crate::{
-    sched::{Ticket, model::Run},
+    sched::{Doing, Ticket, model::Run},
     task::{Key, Terms},
 };
 
@@ -33,8 +33,9 @@ pub(super) enum Event {
     Revoked(usize, Ticket),
     Cancel(u64, bool),
     Abandon(usize, Ticket),
-    /// Innocent, and read to its end?
-    Lost(usize, bool, bool),
+    /// Whose doing, and read to its end?
+    Lost(usize, Doing, bool),
+    UpQuarantine,
     /// With so many credits, for so many tasks in all.
     Up(u32, Option<u32>),
     Close(usize),
@@ -49,7 +50,11 @@ impl Pool {
     pub(super) fn event(&self, run: &mut Run<Event>) -> Event {
         let random = &mut run.random;
         let workers = &self.reference.workers;
-        let slot = random.below(workers.len());
+        let slot = match self.reference.quarantine {
+            // Or nothing would come to an end there.
+            Some(index) if random.odds(1, 4) => index,
+            _ => random.below(workers.len()),
+        };
         let worker = &workers[slot];
         let tickets: Vec<Ticket> = worker.flights.iter().map(|flight| flight.ticket).collect();
         let wild = 1 + usize::try_from(worker.issued).unwrap();
@@ -95,10 +100,20 @@ impl Pool {
             173..=182 => Event::Cancel(id, random.odds(1, 2)),
             // The ladder knows only of tickets that were written.
             183..=186 if ticket <= worker.written => Event::Abandon(slot, ticket),
-            187..=190 => Event::Lost(slot, random.odds(1, 3), random.odds(2, 3)),
+            187..=190 => {
+                let all = [Doing::Others, Doing::Unknown, Doing::Tasks];
+                let doing = random.pick(&all).unwrap();
+                Event::Lost(slot, doing, random.odds(2, 3))
+            }
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),
             194 if worker.alive => Event::Retire(slot),
+            _ if workers.iter().any(|worker| !worker.alive)
+                && self.reference.quarantine.is_none()
+                && random.odds(1, 2) =>
+            {
+                Event::UpQuarantine
+            }
             _ if workers.iter().any(|worker| !worker.alive) => {
                 let [credits, quota] = [random.between(1, 8), random.between(1, 40)];
                 let quota = u32::try_from(quota).unwrap();

@@ -4,11 +4,58 @@ use super::{
     events::Event,
     pool::{Pool, seat},
 };
-use crate::sched::{Ticket, model::Run};
+use crate::{
+    sched::{
+        Ticket,
+        model::{
+            Run,
+            reference::{At, Inquest},
+        },
+    },
+    task::TaskId,
+};
 
 impl Pool {
+    /// What is known of deaths comes out once, when the last suspect has ended.
+    fn conclude(&mut self) {
+        let reference = &mut self.reference;
+        let concluded = reference
+            .inquests
+            .extract_if(.., |inquest| inquest.open.is_empty());
+        let mut expected: Vec<_> = concluded.collect();
+        let mut found = Vec::new();
+        while let Some(inquest) = self.ledger.take_inquest() {
+            let named = |suspects: Vec<(TaskId, u16)>| -> Vec<(u64, u16)> {
+                let named = suspects.into_iter().map(|(id, name)| (id.get(), name));
+                named.collect()
+            };
+            found.push(Inquest {
+                number: inquest.number,
+                suspects: named(inquest.suspects),
+                open: Vec::new(),
+                poisoned: named(inquest.poisoned),
+                runs: inquest.runs,
+            });
+        }
+        found.sort_unstable_by_key(|inquest| inquest.number);
+        expected.sort_unstable_by_key(|inquest| inquest.number);
+        assert_eq!(found, expected);
+        let open: usize = reference
+            .inquests
+            .iter()
+            .map(|inquest| inquest.open.len())
+            .sum();
+        assert_eq!(self.ledger.suspects(), open);
+        let waits = reference.tasks.iter().any(|task| task.at == At::Suspect);
+        assert_eq!(self.ledger.wants_quarantine(), waits);
+        let idle = reference.quarantine.filter(|_| !waits);
+        let idle = idle.filter(|index| reference.workers[*index].flights.is_empty());
+        assert_eq!(self.ledger.idle_quarantine(), idle.map(seat));
+    }
+
     /// What can be asked without changing anything.
-    pub(super) fn check(&self, run: &mut Run<Event>) {
+    pub(super) fn check(&mut self, run: &mut Run<Event>) {
+        self.conclude();
         let reference = &self.reference;
         let found = self.ledger.quantities();
         assert_eq!(found.waiting, reference.waiting().len());

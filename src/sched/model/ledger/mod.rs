@@ -6,6 +6,7 @@ mod look;
 mod pool;
 mod routing;
 mod submit;
+mod workers;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 41] = [
+const EVERYTHING: [&str; 44] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -43,12 +44,14 @@ const EVERYTHING: [&str; 41] = [
     "finished, abandoned",
     "flights taken",
     "given back when started",
+    "isolated",
     "kept for something of their own",
     "lost",
     "lost and requeued",
     "not sent",
     "nothing assigned",
     "nothing lost",
+    "poisoned",
     "quiet",
     "refused",
     "released",
@@ -61,6 +64,7 @@ const EVERYTHING: [&str; 41] = [
     "started",
     "started twice",
     "up",
+    "up in quarantine",
     "waiting taken",
 ];
 

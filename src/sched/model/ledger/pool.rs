@@ -17,7 +17,7 @@ use crate::{
             reference::{Reference, Task, Worker},
         },
     },
-    task::{Priority, Slot, TaskId},
+    task::{Priority, TaskId},
 };
 
 /// A reply; there is one for each submission and it cannot be copied.
@@ -36,7 +36,7 @@ pub(super) struct Pool {
     pub(super) keyed: usize,
     pub(super) picks: Picks,
     born: Instant,
-    epochs: u64,
+    pub(super) epochs: u64,
     pub(super) awaited_only: bool,
     pub(super) submitted: usize,
     /// For each submission how often its reply came out.
@@ -106,6 +106,9 @@ impl Pool {
                 now: 0,
                 ages_from: None,
                 homes: Vec::new(),
+                quarantine: None,
+                inquests: Vec::new(),
+                numbers: 0,
             },
             limits: Limits {
                 waiting: random.between(1, 40),
@@ -217,23 +220,9 @@ impl Pool {
             }
             Event::Cancel(id, abandon) => self.cancel(id, abandon),
             Event::Abandon(index, ticket) => self.abandon(index, ticket),
-            Event::Lost(index, innocent, read) => self.lost(index, innocent, read),
-            Event::Up(credits, quota) => {
-                let workers = &self.reference.workers;
-                let index = workers.iter().position(|worker| !worker.alive).unwrap();
-                let slot = Slot::new(u32::try_from(index).unwrap() + 7);
-                assert_eq!(self.ledger.up(slot, credits, quota), seat(index));
-                self.epochs += 1;
-                self.reference.workers[index] = Worker {
-                    alive: true,
-                    epoch: self.epochs,
-                    open: true,
-                    credits,
-                    left: quota,
-                    ..Worker::default()
-                };
-                "up"
-            }
+            Event::Lost(index, doing, read) => self.lost(index, doing, read),
+            Event::Up(credits, quota) => self.up(credits, quota, false),
+            Event::UpQuarantine => self.up(1, None, true),
             Event::Close(index) => {
                 self.ledger.close(seat(index));
                 self.reference.workers[index].open = false;
@@ -247,6 +236,8 @@ impl Pool {
             Event::Retire(index) => {
                 self.ledger.retire(seat(index));
                 self.reference.workers[index].retired = true;
+                let quarantine = &mut self.reference.quarantine;
+                quarantine.take_if(|quarantine| *quarantine == index);
                 self.reference.dissolve(index);
                 "retired"
             }

@@ -25,6 +25,8 @@ pub(super) enum At {
     Held,
     /// Until then.
     Later(u64),
+    /// For its turn in quarantine.
+    Suspect,
     Flight(usize, Ticket),
 }
 
@@ -50,7 +52,7 @@ impl Task {
 
     /// It waits, and not for a time.
     pub(super) fn may_be_awaited(&self) -> bool {
-        self.waits() && !matches!(self.at, At::Later(_))
+        self.waits() && !matches!(self.at, At::Later(_) | At::Suspect)
     }
 
     pub(super) fn flight(&self) -> Option<(usize, Ticket)> {
@@ -67,6 +69,7 @@ pub(super) struct Loss {
     pub(super) id: u64,
     pub(super) started: Started,
     pub(super) cancelled: bool,
+    pub(super) poisoned: bool,
 }
 
 /// All accepted, unsettled tasks.
@@ -89,6 +92,21 @@ pub(super) struct Reference {
     pub(super) ages_from: Option<u64>,
     /// Which worker each key was given: its seat and epoch.
     pub(super) homes: Vec<(Key, usize, u64)>,
+    /// The worker for suspects, if it takes any.
+    pub(super) quarantine: Option<usize>,
+    /// Deaths whose suspects have yet to end: all of them, those that have, the guilty, how many runs.
+    pub(super) inquests: Vec<Inquest>,
+    pub(super) numbers: u64,
+}
+
+/// What is known of a death.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Inquest {
+    pub(super) number: u64,
+    pub(super) suspects: Vec<(u64, u16)>,
+    pub(super) open: Vec<u64>,
+    pub(super) poisoned: Vec<(u64, u16)>,
+    pub(super) runs: u32,
 }
 
 impl Reference {
@@ -114,6 +132,14 @@ impl Reference {
         let before = self.tasks.len();
         self.tasks.retain(|task| task.id != id);
         assert_eq!(self.tasks.len(), before - 1, "{id} was settled before");
+        self.clear(id);
+    }
+
+    /// No suspect any more.
+    fn clear(&mut self, id: u64) {
+        for inquest in &mut self.inquests {
+            inquest.open.retain(|open| *open != id);
+        }
     }
 
     fn requeue(&mut self, id: u64) {

@@ -148,6 +148,12 @@ impl Reference {
     pub(in crate::sched::model) fn assigned(&mut self, awaited_only: bool, to: &[usize]) -> usize {
         let mut to = to.iter().copied();
         let mut kept = 0;
+        if let Some(id) = self.next_suspect() {
+            let inquests = self.inquests.iter_mut();
+            let mut own = inquests.filter(|inquest| inquest.open.contains(&id));
+            own.next().unwrap().runs += 1;
+            self.goes(id, &Vec::from_iter(self.quarantine), to.next());
+        }
         for index in 0..self.workers.len() {
             let worker = &self.workers[index];
             if let Some(id) = worker.reserved
@@ -176,6 +182,14 @@ impl Reference {
         }
         assert_eq!(to.next(), None, "somebody was sent a task that was not due");
         kept
+    }
+
+    /// The first suspect whose name has not as many running as may, if their worker is free.
+    fn next_suspect(&self) -> Option<u64> {
+        let worker = &self.workers[self.quarantine?];
+        let mut suspects = self.tasks.iter().filter(|task| task.at == At::Suspect);
+        let next = suspects.find(|task| !self.is_full(task.name))?;
+        (worker.open && !worker.retired && worker.flights.is_empty()).then_some(next.id)
     }
 
     fn goes(&mut self, id: u64, free: &[usize], to: Option<usize>) {

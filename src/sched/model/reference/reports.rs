@@ -1,9 +1,9 @@
 //! What workers say of their tasks, and what follows when one has gone.
 
-use super::{At, Loss, Reference, Task};
+use super::{At, Inquest, Loss, Reference, Task};
 use crate::{
     error::Started,
-    sched::{Ticket, Violation},
+    sched::{Doing, Ticket, Violation},
 };
 
 impl Reference {
@@ -78,6 +78,7 @@ impl Reference {
         task.ran = true;
         task.spent[1] += 1;
         let nth = task.spent[1];
+        self.clear(id);
         self.wait(id, nth);
         Ok(None)
     }
@@ -152,7 +153,11 @@ impl Reference {
             self.settle(flight.id);
             return Ok(Some(flight.id));
         }
-        self.requeue(flight.id);
+        if worker.quarantine {
+            self.task_mut(flight.id).at = At::Suspect;
+        } else {
+            self.requeue(flight.id);
+        }
         Ok(None)
     }
 
@@ -160,47 +165,72 @@ impl Reference {
     pub(in crate::sched::model) fn lost(
         &mut self,
         slot: usize,
-        innocent: bool,
+        doing: Doing,
         read: bool,
     ) -> (Vec<Loss>, usize, usize) {
         self.dissolve(slot);
+        self.quarantine.take_if(|seat| *seat == slot);
         let worker = std::mem::take(&mut self.workers[slot]);
         let mut losses = Vec::new();
-        let (mut requeued, mut suspects) = (0, 0);
+        let (mut requeued, mut suspects, mut again) = (0, Vec::new(), Vec::new());
         for flight in &worker.flights {
             let started = worker.started(flight, read);
             let maybe = started != Started::No;
-            suspects += usize::from(maybe);
+            if maybe {
+                suspects.push((flight.id, flight.name));
+            }
             if flight.abandoned {
                 continue;
             }
-            let attempts = self.attempts[0];
+            let most = self.attempts[0];
+            let spends = maybe && doing != Doing::Others;
             let task = self.task_mut(flight.id);
-            let spends = maybe && !innocent;
+            let poisoned = spends && worker.quarantine && !flight.cancelling;
             if flight.cancelling
                 || maybe && !task.terms.idempotent
-                || spends && task.spent[0] + 1 >= attempts
+                || poisoned
+                || spends && task.spent[0] + 1 >= most
             {
                 losses.push(Loss {
                     id: flight.id,
                     started: if task.ran { Started::Yes } else { started },
                     cancelled: flight.cancelling,
+                    poisoned,
                 });
-                self.settle(flight.id);
-            } else {
-                task.ran |= maybe;
-                task.spent[0] += u32::from(spends);
-                requeued += 1;
-                let lost = task.spent[0];
-                if spends && lost > 1 {
-                    self.wait(flight.id, lost - 1);
-                } else {
-                    self.requeue(flight.id);
+                if poisoned {
+                    let of = |inquest: &&mut Inquest| inquest.open.contains(&flight.id);
+                    let inquest = self.inquests.iter_mut().find(of).unwrap();
+                    inquest.poisoned.push((flight.id, flight.name));
                 }
+                self.settle(flight.id);
+                continue;
+            }
+            task.ran |= maybe;
+            task.spent[0] += u32::from(spends);
+            requeued += 1;
+            let doubted = doing == Doing::Unknown && task.spent[0] == 1;
+            if worker.quarantine {
+                task.at = At::Suspect;
+            } else if spends && !doubted {
+                task.at = At::Suspect;
+                again.push(flight.id);
+            } else {
+                task.at = At::Queue { first: true };
             }
         }
         losses.sort_unstable_by_key(|loss| loss.id);
-        (losses, requeued, suspects)
+        let count = suspects.len();
+        if !again.is_empty() {
+            self.numbers += 1;
+            self.inquests.push(Inquest {
+                number: self.numbers,
+                suspects,
+                open: again,
+                poisoned: Vec::new(),
+                runs: 0,
+            });
+        }
+        (losses, requeued, count)
     }
 
     /// Every unsettled task in flight, who has it, and whether it has started; their flights stay.

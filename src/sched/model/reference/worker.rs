@@ -26,6 +26,8 @@ pub(in crate::sched::model) struct Worker {
     pub(in crate::sched::model) reserved: Option<u64>,
     /// It may be sent tasks.
     pub(in crate::sched::model) open: bool,
+    /// It is for suspects alone.
+    pub(in crate::sched::model) quarantine: bool,
     /// It never will be again.
     pub(in crate::sched::model) retired: bool,
     pub(in crate::sched::model) credits: u32,
@@ -42,6 +44,7 @@ impl Worker {
     pub(super) fn admits(&self, exclusive: bool) -> bool {
         self.open
             && !self.retired
+            && !self.quarantine
             && self.left != Some(0)
             && !self.flights.iter().any(|flight| flight.exclusive)
             && if exclusive {
@@ -53,7 +56,7 @@ impl Worker {
 
     /// Whether it is to be sent tasks any more, if perhaps not now.
     pub(super) fn serves(&self) -> bool {
-        self.alive && !self.retired && self.left != Some(0)
+        self.alive && !self.retired && !self.quarantine && self.left != Some(0)
     }
 
     pub(in crate::sched::model) fn started(&self, flight: &Flight, read: bool) -> Started {

@@ -1,0 +1,38 @@
+//! Workers that come.
+
+use super::pool::{Pool, seat};
+use crate::{sched::model::reference::Worker, task::Slot};
+
+impl Pool {
+    pub(super) fn up(
+        &mut self,
+        credits: u32,
+        quota: Option<u32>,
+        quarantine: bool,
+    ) -> &'static str {
+        let workers = &self.reference.workers;
+        let index = workers.iter().position(|worker| !worker.alive).unwrap();
+        let slot = Slot::new(u32::try_from(index).unwrap() + 7);
+        let found = if quarantine {
+            self.ledger.up_quarantine(slot)
+        } else {
+            self.ledger.up(slot, credits, quota)
+        };
+        assert_eq!(found, seat(index));
+        self.epochs += 1;
+        self.reference.workers[index] = Worker {
+            alive: true,
+            epoch: self.epochs,
+            open: true,
+            quarantine,
+            credits,
+            left: quota,
+            ..Worker::default()
+        };
+        if quarantine {
+            self.reference.quarantine = Some(index);
+            return "up in quarantine";
+        }
+        "up"
+    }
+}
