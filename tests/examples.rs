@@ -132,6 +132,26 @@ fn actors_in_workers_notices_answers_of_other_caches() {
 }
 
 #[test]
+fn poison_finds_the_inputs_that_kill() {
+    let text = succeeds(&mut example("poison"));
+    for words in [
+        "20: worker quarantine.",
+        "1 suspect: it has killed two workers, this one alone",
+        "3 of 64 files are poisoned",
+        "served meanwhile: ",
+    ] {
+        assert!(text.contains(words), "not there: {words}: {text}");
+    }
+    let text = succeeds(example("poison").args(["0", "63"]));
+    assert!(text.contains("2 of 64 files are poisoned"), "{text}");
+}
+
+#[test]
+fn poison_fails_where_an_input_does_not_kill() {
+    fails(example("poison").arg("64"), "found {} instead of {64}");
+}
+
+#[test]
 fn timeouts_shows_what_callers_are_told() {
     let text = succeeds(&mut example("timeouts"));
     for words in [
