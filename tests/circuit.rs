@@ -16,6 +16,9 @@ use nix::sys::signal::Signal;
 worker_entry!(
     WorkerSpec::new()
         .state_with(|dir: PathBuf| async move {
+            while dir.join("slow").exists() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             // Fails as long as the test says so.
             if dir.join("sick").exists() {
                 Err(RemoteError::new("sick", "the state cannot be made"))
@@ -135,6 +138,93 @@ fn circuit_opens_refuses_keeps_what_was_accepted_and_heals() {
             .await
             .unwrap();
         assert_clean(&pool);
+        pool.stop().await;
+    });
+}
+
+/// Makes all workers sick and kills them, until the circuit opens.
+async fn open(pool: &Pool, dir: &std::path::Path) {
+    std::fs::write(dir.join("sick"), b"").unwrap();
+    for slot in pool.status().await.slots {
+        signal(slot.pid.unwrap(), Signal::SIGKILL);
+    }
+    status_is(pool, "the circuit is open", |status| {
+        status.state == PoolState::CircuitOpen
+    })
+    .await;
+}
+
+#[test]
+fn circuit_is_half_open_while_a_worker_is_tried() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = pool(dir.path()).wait_all().start().await.unwrap();
+        let mut events = common::events(&pool).await;
+        open(&pool, dir.path()).await;
+        let file = |name: &str| dir.path().join(name);
+        let half_open =
+            |status: &actix_multiprocess::Status| status.state == PoolState::CircuitHalfOpen;
+        std::fs::write(file("slow"), b"").unwrap();
+        status_is(&pool, "a worker is tried", half_open).await;
+        // What the event says, the status did before.
+        let opened = |event: &PoolEvent| match event {
+            PoolEvent::CircuitOpened { .. } => Some("open"),
+            PoolEvent::CircuitHalfOpen { .. } => Some("half-open"),
+            PoolEvent::CircuitClosed { .. } => Some("closed"),
+            _ => None,
+        };
+        std::fs::remove_file(file("slow")).unwrap();
+        // It fails, and others after it.
+        let mut said = Vec::new();
+        while said.len() < 6 {
+            said.push(common::event(&mut events, opened).await);
+        }
+        assert_eq!(said, ["open", "half-open"].repeat(3));
+        std::fs::remove_file(file("sick")).unwrap();
+        let last = loop {
+            match common::event(&mut events, opened).await {
+                "closed" => break said.last().copied(),
+                word => {
+                    assert_ne!(said.last(), Some(&word), "in turn");
+                    said.push(word);
+                }
+            }
+        };
+        assert_eq!(last, Some("half-open"));
+        assert_eq!(pool.status().await.state, PoolState::Running);
+        pool.stop().await;
+    });
+}
+
+#[test]
+fn who_comes_again_when_he_was_told_to_is_not_sent_away_for_long() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let restart = Restart::default()
+            .budget(3)
+            .backoff(Duration::from_millis(100), Duration::from_millis(400));
+        let pool = pool(dir.path())
+            .restart(restart)
+            .wait_all()
+            .start()
+            .await
+            .unwrap();
+        open(&pool, dir.path()).await;
+        std::fs::remove_file(dir.path().join("sick")).unwrap();
+        let mut refused = 0;
+        loop {
+            match pool.submit(Act::new(dir.path(), "a", End::Ok)).await {
+                Err(TaskError::Rejected(Rejected::Unavailable { retry_after })) => {
+                    refused += 1;
+                    assert!(retry_after >= Duration::from_millis(10), "{retry_after:?}");
+                    assert!(retry_after <= Duration::from_millis(400), "{retry_after:?}");
+                    tokio::time::sleep(retry_after).await;
+                }
+                settled => break assert!(settled.is_ok(), "{settled:?}"),
+            }
+        }
+        // Once until the worker is tried, and once or twice until it is ready.
+        assert!((1..=8).contains(&refused), "refused {refused} times");
         pool.stop().await;
     });
 }

@@ -431,6 +431,7 @@ fn every_number(status: Status) {
         PoolState::Starting
         | PoolState::Running
         | PoolState::CircuitOpen
+        | PoolState::CircuitHalfOpen
         | PoolState::Draining
         | PoolState::Stopping
         | PoolState::Stopped => {}
@@ -544,6 +545,7 @@ impl Handler<PoolEvent> for Watcher {
                 let _: usize = from + to;
             }
             PoolEvent::Escalated => {}
+            PoolEvent::CircuitHalfOpen { slot } => is::<Slot>(slot),
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
             PoolEvent::SlowPoll {
                 task,

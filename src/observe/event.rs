@@ -115,10 +115,17 @@ pub enum PoolEvent {
         /// From the loss until now.
         after: Duration,
     },
-    /// The restart budget is spent and no worker is ready: submits are refused until one is.
+    /// The restart budget is spent and no worker is ready: submits are refused until one is. Or the one that was tried has
+    /// failed.
     CircuitOpened {
         /// Until the next attempt to start a worker.
         retry_after: Duration,
+    },
+    /// The circuit is open, and a worker is tried: [`CircuitClosed`](Self::CircuitClosed) follows, or
+    /// [`CircuitOpened`](Self::CircuitOpened) once more.
+    CircuitHalfOpen {
+        /// Where it is tried.
+        slot: Slot,
     },
     /// The restart budget is spent, no worker is ready, and the pool was to escalate: it settles all it has, and ends or
     /// begins anew. It is not paused any more then, which no `Resumed` says.
@@ -247,6 +254,9 @@ impl PoolEvent {
             ),
             Self::CircuitOpened { retry_after } => {
                 tracing::warn!(retry_after = ?retry_after, "circuit opened");
+            }
+            Self::CircuitHalfOpen { slot } => {
+                tracing::info!(slot = slot.index(), "circuit half-open: a worker is tried");
             }
             Self::Escalated => tracing::error!("pool escalates: the restart budget is spent"),
             Self::SlowPoll {

@@ -15,8 +15,10 @@ pub enum PoolState {
     Starting,
     /// Taking tasks.
     Running,
-    /// The restart budget is spent: submits are refused while one worker at a time is tried.
+    /// The restart budget is spent: submits are refused until a worker is ready, of which one at a time is tried.
     CircuitOpen,
+    /// The same, and one worker is being tried right now.
+    CircuitHalfOpen,
     /// Finishing what was accepted.
     Draining,
     /// Ending what still runs.

@@ -101,6 +101,11 @@ impl RestartPolicy {
         }
     }
 
+    /// Whether the circuit is open and this slot is the one that tries to close it.
+    pub(crate) fn probes(&self, slot: Slot) -> bool {
+        self.probing == Some(slot)
+    }
+
     /// Whether a slot waits for the circuit to close.
     pub(crate) fn is_parked(&self, slot: Slot) -> bool {
         let history = self.slots.get(slot.index() as usize);

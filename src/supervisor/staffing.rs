@@ -189,7 +189,7 @@ impl PoolSupervisor {
             }
             LifeEnded::Asked | LifeEnded::Sacrificed => {}
             LifeEnded::Abnormally => {
-                let decision = if starts {
+                let (decision, opened) = if starts {
                     control.exited(slot, now)
                 } else {
                     control.left(slot, now)
@@ -197,13 +197,12 @@ impl PoolSupervisor {
                 self.say_available();
                 let delay = match decision {
                     Decision::Open(_) if self.escalates() => return self.escalate(ctx),
-                    Decision::Restart(delay) => Some(delay),
-                    Decision::Open(delay) => {
-                        control.emit(PoolEvent::CircuitOpened { retry_after: delay });
-                        Some(delay)
-                    }
+                    Decision::Restart(delay) | Decision::Open(delay) => Some(delay),
                     Decision::Wait => None,
                 };
+                if let Some(retry_after) = opened {
+                    control.emit(PoolEvent::CircuitOpened { retry_after });
+                }
                 match delay {
                     Some(delay) if starts => self.launch(slot, delay),
                     Some(_) => self.begin_waiting(slot),

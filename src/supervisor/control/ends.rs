@@ -51,7 +51,7 @@ impl Control {
     }
 
     /// A worker that needs no other in its place ended without having been asked to.
-    pub(crate) fn left(&self, slot: Slot, now: Instant) -> Decision {
+    pub(crate) fn left(&self, slot: Slot, now: Instant) -> (Decision, Option<Duration>) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         let record = inner.slots.get(slot.index() as usize);
@@ -60,21 +60,46 @@ impl Control {
             && lives.any(|record| inner.rotation.stays(slot, record.life));
         let ready = inner.any_ready();
         let decision = inner.policy.left(slot, followed, ready, now);
-        if let Decision::Open(_) = decision {
-            inner.opened(now);
-        }
-        decision
+        let opened = match decision {
+            Decision::Open(delay) => {
+                inner.opened(now);
+                Some(delay)
+            }
+            _ => None,
+        };
+        (decision, opened)
     }
 
     /// A worker ended without having been asked to.
-    pub(crate) fn exited(&self, slot: Slot, now: Instant) -> Decision {
+    ///
+    /// Also returns after how long the next is tried, if the circuit has opened just now, or again.
+    pub(crate) fn exited(&self, slot: Slot, now: Instant) -> (Decision, Option<Duration>) {
         let mut inner = self.inner.lock();
         let ready = inner.any_ready();
+        let tried = inner.phase == PoolState::CircuitHalfOpen && inner.policy.probes(slot);
         let decision = inner.policy.exited(slot, ready, now);
-        if let Decision::Open(_) = decision {
-            inner.opened(now);
+        let opened = match decision {
+            Decision::Open(delay) => {
+                inner.opened(now);
+                Some(delay)
+            }
+            Decision::Restart(delay) if tried => {
+                inner.phase = PoolState::CircuitOpen;
+                Some(delay)
+            }
+            _ => None,
+        };
+        (decision, opened)
+    }
+
+    /// A slot starts a worker. Returns how long that may take, if the circuit is open and this is how it may close.
+    pub(crate) fn tries(&self, slot: Slot) -> Option<Duration> {
+        let mut inner = self.inner.lock();
+        let tries = inner.phase == PoolState::CircuitOpen && inner.policy.probes(slot);
+        if tries {
+            inner.phase = PoolState::CircuitHalfOpen;
         }
-        decision
+        tries.then_some(inner.start_took)
     }
 
     /// Whether a slot that need not wait for the circuit is to start a worker: it has none that stays.

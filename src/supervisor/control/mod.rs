@@ -63,6 +63,8 @@ struct Inner {
     size: usize,
     starting: Option<Starting>,
     opened_at: Option<Instant>,
+    /// How long the last start of a worker took.
+    start_took: Duration,
     killed: u32,
     inherited: HashSet<String>,
 }
@@ -86,6 +88,7 @@ impl Control {
                 size: slots,
                 starting: None,
                 opened_at: None,
+                start_took: Duration::from_millis(100),
                 killed: 0,
                 inherited: HashSet::new(),
             }),
@@ -125,7 +128,10 @@ impl Control {
     pub(super) fn restart(&self) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        if matches!(inner.phase, PoolState::CircuitOpen) {
+        if matches!(
+            inner.phase,
+            PoolState::CircuitOpen | PoolState::CircuitHalfOpen
+        ) {
             inner.phase = PoolState::Starting;
         }
         inner.policy.restart();
@@ -197,8 +203,9 @@ impl Control {
     }
 
     /// A worker is ready.
-    pub(crate) fn ready(&self, slot: Slot, life: u32) -> WorkerUp {
+    pub(crate) fn ready(&self, slot: Slot, life: u32, took: Duration) -> WorkerUp {
         let mut inner = self.inner.lock();
+        inner.start_took = took;
         if slot.is_quarantine() {
             // It says nothing of the others.
             inner.quarantine.failed = 0;
@@ -220,7 +227,10 @@ impl Control {
             (old, reason.unwrap_or(RetireReason::Recycle))
         });
         let closed = parked.map(|parked| {
-            if inner.phase == PoolState::CircuitOpen {
+            if matches!(
+                inner.phase,
+                PoolState::CircuitOpen | PoolState::CircuitHalfOpen
+            ) {
                 inner.phase = PoolState::Running;
             }
             let opened_at = inner.opened_at.take();

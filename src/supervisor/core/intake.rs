@@ -3,7 +3,11 @@
 //! Belongs here: limits, refusals, and who may submit at all. Does not belong here: where an accepted task goes.
 //! Invariant: every reply that comes in is in the ledger afterwards, or settled, or handed back to its map.
 
-use std::{collections::VecDeque, task::Waker, time::Instant};
+use std::{
+    collections::VecDeque,
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::WhenFull,
@@ -18,6 +22,9 @@ use crate::{
     task::{TaskId, Terms, TimeLimits},
     wire::Payload,
 };
+
+/// Whoever is refused is not told to ask again at once: the worker that is tried may take longer than the one before.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A task on its way in.
 #[derive(Debug)]
@@ -57,7 +64,9 @@ impl Refused {
             Self::Unavailable(at, reply) => (
                 reply,
                 Rejected::Unavailable {
-                    retry_after: at.saturating_duration_since(Instant::now()),
+                    retry_after: at
+                        .saturating_duration_since(Instant::now())
+                        .max(RETRY_AFTER),
                 },
             ),
             Self::Closed(reply) => (reply, Rejected::Closed),

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::{
     error::{CrashReport, LossCause, Started, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
-    observe::{ExitStatus, SlotState},
+    observe::{ExitStatus, PoolEvent, SlotState},
     sched::Seat,
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
@@ -230,6 +230,11 @@ async fn run(
         return LifeEnded::Held;
     }
     let decided = Instant::now();
+    if let Some(takes) = control.tries(slot) {
+        // Nobody need ask before it can be known.
+        birth.core.set_available(Some(decided + takes));
+        control.emit(PoolEvent::CircuitHalfOpen { slot });
+    }
     let generation = control.slot(slot, |record| record.begin(birth.life));
     birth.generation = generation.unwrap_or(0);
     let birth = &*birth;

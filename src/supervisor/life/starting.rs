@@ -191,7 +191,7 @@ pub(super) fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attach
     let quota = core.config.knobs.max_tasks;
     let quota = quota.map(|most| jitter::tasks(most, core.config.knobs.jitter));
     let attached = core.up(slot, quota);
-    let up = core.control.ready(slot, birth.life);
+    let up = core.control.ready(slot, birth.life, took);
     if up.first {
         core.set_available(None);
     }

@@ -50,11 +50,20 @@ impl Pool {
     pub(super) fn event(&self, run: &mut Run<Event>) -> Event {
         let random = &mut run.random;
         let workers = &self.reference.workers;
-        let slot = match self.reference.quarantine {
-            // Or nothing would come to an end there.
-            Some(index) if random.odds(1, 4) => index,
-            _ => random.below(workers.len()),
-        };
+        let slot = random.below(workers.len());
+        // Or seldom anything would come to an end there.
+        if let Some(index) = self.reference.quarantine
+            && let Some(flight) = workers[index].flights.first()
+            && random.odds(1, 8)
+        {
+            let ticket = flight.ticket;
+            return match random.below(5) {
+                0 | 1 => Event::Write(index),
+                2 => Event::Started(index, ticket),
+                3 => Event::Finished(index, ticket),
+                _ => Event::Lost(index, Doing::Tasks, true),
+            };
+        }
         let worker = &workers[slot];
         let tickets: Vec<Ticket> = worker.flights.iter().map(|flight| flight.ticket).collect();
         let wild = 1 + usize::try_from(worker.issued).unwrap();
