@@ -25,7 +25,8 @@ pub enum Fault {
     /// So many of its bytes pass, then the connection breaks, both ways: what was on its way is lost, and the pool sees an
     /// error and no orderly end. 0: it breaks in front of the frame.
     Cut(usize),
-    /// So many of its bytes pass, at least one, and the rest is lost; what comes behind it follows, and makes no sense.
+    /// So many of its bytes pass, at least one, and the rest is lost; what comes behind it follows, and makes no sense. When the
+    /// worker ends, the pool sees an error.
     Truncate(usize),
     /// It passes so much later, and so does what comes behind it.
     Delay(Duration),
@@ -33,7 +34,8 @@ pub enum Fault {
     Duplicate,
     /// From here on so many bytes pass in a second. 0 is taken for 1.
     Throttle(u32),
-    /// Nothing passes any more, this frame included, in this direction; the connection stays open.
+    /// Nothing passes any more, this frame included, in this direction; the connection stays open. When the worker ends, the
+    /// pool sees an error.
     Wedge,
 }
 
@@ -111,6 +113,7 @@ impl FaultyStream {
                 bytes: 0,
             },
             pace: None,
+            lossy: false,
         };
         let (mut out, mut back) = (course(Way::ToWorker), course(Way::FromWorker));
         let broken = Rc::new(Cell::new(false));
@@ -122,7 +125,8 @@ impl FaultyStream {
                 over = out.carry(own, far) => over,
                 over = back.carry(far, own) => over,
             };
-            breaks.set(over == Over::Broken);
+            // What has not come through was said: an end in order would have the pool believe that it had heard all.
+            breaks.set(over == Over::Broken || back.lossy);
         });
         Stream::Faulty(Self {
             near: Box::new(near),
@@ -169,6 +173,8 @@ struct Course {
     passing: PassingFrame,
     /// Bytes a second.
     pace: Option<u32>,
+    /// Not all of what came has passed, or will.
+    lossy: bool,
 }
 
 /// Why nothing more passes.
@@ -205,12 +211,16 @@ impl Course {
             None => {}
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::Throttle(pace)) => self.pace = Some(pace.max(1)),
-            Some(Fault::Wedge) => pending().await,
+            Some(Fault::Wedge) => {
+                self.lossy = true;
+                pending().await
+            }
             Some(Fault::Cut(most)) => {
                 self.pass(&mut frame, from, to, most).await?;
                 return Err(Over::Broken);
             }
             Some(Fault::Truncate(most)) => {
+                self.lossy = true;
                 self.pass(&mut frame, from, to, most.max(1)).await?;
                 while !frame.next(from, PIECE).await?.is_empty() {}
                 return Ok(());

@@ -22,9 +22,9 @@ impl RetryRules {
     /// What is certain of it keeps the pace down, what is random keeps tasks that failed together apart: the "equal jitter" of
     /// Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
     pub(crate) fn backoff(&self, nth: u32, random: u64) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(nth.saturating_sub(1))
-            .and_then(|factor| self.backoff_min.checked_mul(factor));
+        let factor = 1_u32.checked_shl(nth.saturating_sub(1));
+        let factor = factor.unwrap_or(u32::MAX);
+        let doubled = self.backoff_min.checked_mul(factor);
         let all = doubled.unwrap_or(Duration::MAX).min(self.backoff_max);
         let half = all / 2;
         let spread = u64::try_from((all - half).as_nanos()).unwrap_or(u64::MAX);
@@ -86,6 +86,8 @@ mod tests {
         assert!(forever.backoff(u32::MAX, u64::MAX) >= Duration::MAX / 2);
         let never = rules(Duration::ZERO, Duration::ZERO);
         assert_eq!(never.backoff(u32::MAX, u64::MAX), Duration::ZERO);
+        let at_once = rules(Duration::ZERO, 1000 * MS);
+        assert_eq!(at_once.backoff(u32::MAX, u64::MAX), Duration::ZERO);
         let most = Spent {
             lost: u32::MAX,
             failed: u32::MAX,

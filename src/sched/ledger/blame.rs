@@ -10,8 +10,8 @@
 //!                  that worker ends for another reason, or before the start
 //! ```
 //! Suspects of one death are an *inquest*, which is concluded when none of them waits or runs in quarantine any more.
-//! Invariants: a suspect runs with nobody else, and at most once after the death that made it one, unless its worker ends for
-//! another reason; so there are no more runs than suspects.
+//! Invariants: a suspect has a worker to itself, which nobody has had before it; it runs at most once after the death that made
+//! it one, unless its worker ends for another reason; so there are no more runs than suspects.
 
 use std::collections::BTreeSet;
 
@@ -129,9 +129,10 @@ impl Blame {
 }
 
 impl<P, R> Ledger<P, R> {
-    /// A worker is ready for suspects, one at a time.
+    /// A worker is ready for a suspect, for one alone.
     pub(crate) fn up_quarantine(&mut self, slot: Slot) -> Seat {
-        let seat = self.up(slot, 1, None);
+        // What one has left behind, a thread or a broken heap, must not kill the next.
+        let seat = self.up(slot, 1, Some(1));
         if let Some(place) = self.place_mut(seat) {
             place.quarantine = true;
         }
@@ -153,7 +154,7 @@ impl<P, R> Ledger<P, R> {
         let Some(seat) = self.blame.quarantine else {
             return;
         };
-        let free = |place: &Place| place.open && place.flights.is_empty();
+        let free = |place: &Place| place.open && place.quota != Some(0) && place.flights.is_empty();
         if !self.place(seat).is_some_and(free) {
             return;
         }
@@ -180,11 +181,12 @@ impl<P, R> Ledger<P, R> {
         !self.blame.waiting.is_empty()
     }
 
-    /// The worker for suspects, if it has nothing to do.
+    /// The worker for a suspect, if it has had one, or there is none.
     pub(crate) fn idle_quarantine(&self) -> Option<Seat> {
-        let seat = self.blame.quarantine.filter(|_| !self.wants_quarantine())?;
-        let idle = self.place(seat)?.flights.is_empty();
-        idle.then_some(seat)
+        let seat = self.blame.quarantine?;
+        let place = self.place(seat)?;
+        let over = place.quota == Some(0) || !self.wants_quarantine();
+        (over && place.flights.is_empty()).then_some(seat)
     }
 
     /// What has been found out about a death, once.

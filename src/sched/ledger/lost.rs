@@ -17,7 +17,7 @@ use crate::{
 pub(crate) enum Doing {
     /// Not its tasks'.
     Others,
-    /// Perhaps not its tasks': somebody has killed it, who did not say why.
+    /// Perhaps not its tasks': somebody has killed it, who did not say why; or nobody knows how it ended.
     Unknown,
     /// Its tasks', as far as anybody can know.
     Tasks,
@@ -84,8 +84,16 @@ impl<P, R> Ledger<P, R> {
                     isolated.push(id);
                 }
                 Again::No => {
-                    let poisoned =
-                        quarantine && !ending && started != Started::No && doing != Doing::Others;
+                    let deaths = self.tasks.get(id.get()).map_or(0, |task| task.spent.lost);
+                    let poisoned = quarantine
+                        && !ending
+                        && started != Started::No
+                        && match doing {
+                            Doing::Others => false,
+                            // Once more than others may have wanted its worker's end by chance.
+                            Doing::Unknown => deaths > 1,
+                            Doing::Tasks => true,
+                        };
                     if poisoned {
                         self.blame.poisoned(id);
                     }
@@ -135,11 +143,17 @@ impl<P, R> Ledger<P, R> {
             task.ran = true;
             return Again::AtOnce;
         }
-        if quarantine || task.spent.lost.saturating_add(1) >= most {
+        // Alone, it was the cause: but for what comes from outside.
+        let guilty = quarantine && doing == Doing::Tasks;
+        if guilty || task.spent.lost.saturating_add(1) >= most {
             return Again::No;
         }
         task.ran = true;
         task.spent.lost += 1;
+        if quarantine {
+            // A suspect still.
+            return Again::AtOnce;
+        }
         if doing == Doing::Unknown && task.spent.lost == 1 {
             Again::AtOnce
         } else {

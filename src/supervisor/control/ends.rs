@@ -31,8 +31,10 @@ impl Inner {
 impl Control {
     /// A task was ended by its worker. What one that is to be replaced can do says nothing of the one that replaces it.
     pub(crate) fn healthy(&self, slot: Slot, life: u32) {
+        if slot.is_quarantine() {
+            return self.quarantine_came_to(true);
+        }
         let mut inner = self.inner.lock();
-        // Of the one in quarantine there is none.
         let record = inner.slots.get(slot.index() as usize);
         let youngest = record.and_then(|record| record.lives.last());
         if youngest.is_some_and(|youngest| youngest.life == life) {
@@ -98,6 +100,7 @@ impl Control {
         let tries = inner.phase == PoolState::CircuitOpen && inner.policy.probes(slot);
         if tries {
             inner.phase = PoolState::CircuitHalfOpen;
+            inner.trying = Some(slot);
         }
         tries.then_some(inner.start_took)
     }

@@ -63,6 +63,8 @@ struct Inner {
     size: usize,
     starting: Option<Starting>,
     opened_at: Option<Instant>,
+    /// Where a worker is tried, or was last, while the circuit is open.
+    trying: Option<Slot>,
     /// How long the last start of a worker took.
     start_took: Duration,
     killed: u32,
@@ -88,6 +90,7 @@ impl Control {
                 size: slots,
                 starting: None,
                 opened_at: None,
+                trying: None,
                 start_took: Duration::from_millis(100),
                 killed: 0,
                 inherited: HashSet::new(),
@@ -208,7 +211,6 @@ impl Control {
         inner.start_took = took;
         if slot.is_quarantine() {
             // It says nothing of the others.
-            inner.quarantine.failed = 0;
             return WorkerUp::default();
         }
         let first = inner.phase == PoolState::Starting;
@@ -295,6 +297,11 @@ impl Control {
             freed: inner.policy.resize(size, now),
             ..Resized::default()
         };
+        // Whoever was being tried may be none any more.
+        let tried = slots(size, before).any(|slot| inner.trying == Some(slot));
+        if tried && inner.phase == PoolState::CircuitHalfOpen {
+            inner.phase = PoolState::CircuitOpen;
+        }
         for slot in slots(size, before) {
             if let Some(record) = inner.slots.get(slot.index() as usize) {
                 let lives: Vec<u32> = record.lives.iter().map(|life| life.life).collect();

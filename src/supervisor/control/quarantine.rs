@@ -10,10 +10,13 @@ use crate::{
     supervisor::{control::Control, slots::SlotRecord},
 };
 
+/// A start costs more than this.
+const LEAST: Duration = Duration::from_millis(1);
+
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
     pub(super) record: SlotRecord,
-    /// How many of its workers in a row did not become ready.
+    /// How many of its workers in a row came to nothing: not even to an end of the suspect that they were there for.
     pub(super) failed: u32,
 }
 
@@ -28,10 +31,15 @@ impl Control {
         self.inner.lock().quarantine.record.end(life);
     }
 
-    /// A worker did not become ready there.
-    pub(super) fn quarantine_failed(&self) {
+    /// Whether a suspect has ended in a worker there.
+    pub(crate) fn quarantine_came_to(&self, anything: bool) {
         let mut inner = self.inner.lock();
-        inner.quarantine.failed = inner.quarantine.failed.saturating_add(1);
+        let failed = &mut inner.quarantine.failed;
+        *failed = if anything {
+            0
+        } else {
+            failed.saturating_add(1)
+        };
     }
 
     /// How long the next worker there waits: like any slot's, at once and then for a time that doubles.
@@ -41,7 +49,8 @@ impl Control {
             return Duration::ZERO;
         };
         let factor = 1_u32.checked_shl(doubled).unwrap_or(u32::MAX);
-        let delay = rules.backoff_min.checked_mul(factor);
+        // However small it begins.
+        let delay = rules.backoff_min.max(LEAST).checked_mul(factor);
         delay.unwrap_or(rules.backoff_max).min(rules.backoff_max)
     }
 }

@@ -72,7 +72,8 @@ impl Control {
     /// A slot's attempt to start a worker failed.
     pub(crate) fn start_failed(&self, slot: Slot, error: WorkerStartError) {
         if slot.is_quarantine() {
-            return self.quarantine_failed();
+            // Counted with its end.
+            return;
         }
         let mut inner = self.inner.lock();
         if let Some(starting) = &mut inner.starting {

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    error::{Crash, CrashReport, Rejected, Started, TimeoutEnd, capture, signal},
+    error::{Crash, CrashReport, LossCause, Rejected, Started, TimeoutEnd, capture, signal},
     observe::{Counts, PoolEvent, log},
     sched::{Cancelled, Doing, Finished, Seat, Ticket, Verdict, Violation},
     supervisor::{
@@ -202,11 +202,16 @@ impl PoolCore {
         let (settled, requeued) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let doing = match (innocent, crash.signal) {
-                (true, _) => Doing::Others,
-                // Whoever sent it; it is no signal that code gets for what it does.
-                (false, Some(signal::KILL)) => Doing::Unknown,
-                _ => Doing::Tasks,
+            let doing = if innocent {
+                Doing::Others
+            } else {
+                match (&crash.cause, crash.code, crash.signal) {
+                    // Whoever sent it; it is no signal that code gets for what it does.
+                    (LossCause::Signal, _, Some(signal::KILL)) => Doing::Unknown,
+                    // It did not end, or its host's side of it did.
+                    (_, None, None) => Doing::Unknown,
+                    _ => Doing::Tasks,
+                }
             };
             let lost = state.ledger.lost(seat, doing, read);
             state.counts.retried += lost.again;

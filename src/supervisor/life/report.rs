@@ -139,10 +139,14 @@ pub(super) fn report(
         // A pool that ends what it has loses no worker, however that one ends.
         return;
     }
+    let in_quarantine = birth.slot.is_quarantine();
+    if in_quarantine && !loss.innocent {
+        birth.core.control.quarantine_came_to(lost > 0);
+    }
     birth.core.control.slot(birth.slot, |record| {
         record.restarts += 1;
-        // Whoever is ready next has not come for this one, if it was leaving.
-        if !record.life(birth.life).is_some_and(|life| life.leaving) {
+        // Whoever is ready next has not come for this one, if it was leaving, or is followed when there is need.
+        if !in_quarantine && !record.life(birth.life).is_some_and(|life| life.leaving) {
             record.lost_at = Some(Instant::now());
         }
     });

@@ -48,8 +48,10 @@ impl Pool {
         assert_eq!(self.ledger.suspects(), open);
         let waits = reference.tasks.iter().any(|task| task.at == At::Suspect);
         assert_eq!(self.ledger.wants_quarantine(), waits);
-        let idle = reference.quarantine.filter(|_| !waits);
-        let idle = idle.filter(|index| reference.workers[*index].flights.is_empty());
+        let idle = reference.quarantine.filter(|index| {
+            let worker = &reference.workers[*index];
+            worker.flights.is_empty() && (!waits || worker.left == Some(0))
+        });
         assert_eq!(self.ledger.idle_quarantine(), idle.map(seat));
     }
 

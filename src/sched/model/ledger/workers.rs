@@ -26,7 +26,7 @@ impl Pool {
             open: true,
             quarantine,
             credits,
-            left: quota,
+            left: if quarantine { Some(1) } else { quota },
             ..Worker::default()
         };
         if quarantine {

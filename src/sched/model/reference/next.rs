@@ -189,7 +189,8 @@ impl Reference {
         let worker = &self.workers[self.quarantine?];
         let mut suspects = self.tasks.iter().filter(|task| task.at == At::Suspect);
         let next = suspects.find(|task| !self.is_full(task.name))?;
-        (worker.open && !worker.retired && worker.flights.is_empty()).then_some(next.id)
+        let free = worker.open && !worker.retired && worker.left != Some(0);
+        (free && worker.flights.is_empty()).then_some(next.id)
     }
 
     fn goes(&mut self, id: u64, free: &[usize], to: Option<usize>) {

@@ -185,7 +185,13 @@ impl Reference {
             let most = self.attempts[0];
             let spends = maybe && doing != Doing::Others;
             let task = self.task_mut(flight.id);
-            let poisoned = spends && worker.quarantine && !flight.cancelling;
+            let kills = match doing {
+                Doing::Others => false,
+                Doing::Unknown => task.spent[0] + 1 >= most && task.spent[0] > 1,
+                Doing::Tasks => true,
+            };
+            let poisoned = maybe && kills && worker.quarantine && !flight.cancelling;
+            let poisoned = poisoned && task.terms.idempotent;
             if flight.cancelling
                 || maybe && !task.terms.idempotent
                 || poisoned
