@@ -326,6 +326,40 @@ fn a_task_whose_start_may_have_been_lost_with_its_connection_does_not_run_twice(
     });
 }
 
+/// What was said is on its way yet when the worker, and with it the other direction, has ended.
+#[test]
+fn a_task_whose_start_is_late_and_outlived_its_worker_does_not_run_twice() {
+    common::run(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pool = processes(|frame| {
+            let start =
+                (frame.connection, frame.way, frame.nth) == (Connection::Data, Way::FromWorker, 3);
+            let late = Fault::Delay(Duration::from_secs(5));
+            (start && frame.worker.generation == 0).then_some(late)
+        })
+        .await;
+        let pid = pool.status().await.slots[0].pid.expect("a worker");
+        let once = pool.submit(Act::new(dir.path(), "once", End::Wait));
+        seen(dir.path(), "once", "started").await;
+        common::signal(pid, nix::sys::signal::Signal::SIGSTOP);
+        // More than the connection holds: it is being written when its worker ends.
+        let other = pool.submit(Mirror(Blob::from(vec![0; 8 << 20])));
+        common::status_is(&pool, "it is being written", |status| {
+            status.slots[0].in_flight == 2
+        })
+        .await;
+        common::signal(pid, nix::sys::signal::Signal::SIGKILL);
+        let settled = once.await;
+        let Err(TaskError::WorkerLost(report)) = settled else {
+            panic!("{settled:?}");
+        };
+        assert_eq!(report.started(), Started::Unknown);
+        assert!(!has(dir.path(), "once", "start2"));
+        drop(other);
+        pool.stop().await;
+    });
+}
+
 #[test]
 fn a_worker_whose_control_connection_breaks_ends_and_is_followed() {
     common::run(async {

@@ -93,7 +93,6 @@ pub(crate) struct FaultyStream {
 
 impl FaultyStream {
     /// Has the frames of `far` pass by a plan.
-    /// Puts the task in between.
     pub(crate) fn between(
         far: Stream,
         plan: &FaultPlan,
@@ -120,9 +119,15 @@ impl FaultyStream {
         let breaks = Rc::clone(&broken);
         let carrying = tokio::task::spawn_local(async move {
             let (own, far) = &*ends;
-            // Whichever ends takes the other with it: a connection ends both ways.
+            let out = async {
+                match out.carry(own, far).await {
+                    // Who takes nothing any more has perhaps ended, and what it had said before is still on its way.
+                    Over::Ended => pending().await,
+                    Over::Broken => Over::Broken,
+                }
+            };
             let over = tokio::select! {
-                over = out.carry(own, far) => over,
+                over = out => over,
                 over = back.carry(far, own) => over,
             };
             // What has not come through was said: an end in order would have the pool believe that it had heard all.
