@@ -23,6 +23,7 @@ worker_entry!(
         .task::<Left>()
         .task::<Graceful>()
         .task::<Sleeps>()
+        .task::<Overruns>()
 );
 
 /// Says how long it may still take, in milliseconds, after so many.
@@ -53,6 +54,21 @@ impl Task for Graceful {
     async fn run(self, cx: TaskContext<()>) -> Result<u32, NoError> {
         cx.cancelled().await;
         Ok(7)
+    }
+}
+
+/// Asks to be told, and then takes its time for ever.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Overruns;
+
+impl Task for Overruns {
+    const NAME: &'static str = "overruns";
+    type Output = ();
+    type Error = NoError;
+    type State = ();
+    async fn run(self, cx: TaskContext<()>) -> Result<(), NoError> {
+        cx.cancelled().await;
+        std::future::pending().await
     }
 }
 
@@ -294,6 +310,91 @@ fn a_task_that_ends_by_itself_within_the_grace_has_its_result() {
         let pool = one_worker().start().await.expect("a pool");
         let graceful = Submit::new(Graceful).run_timeout(50 * MS);
         assert_eq!(pool.submit(graceful).await.expect("a result"), 7);
+        pool.stop().await;
+    });
+}
+
+/// It is dropped at the end of its grace, which its worker has to have time for.
+#[test]
+fn a_task_that_uses_up_its_grace_costs_no_worker() {
+    common::run(async {
+        for _ in 0..5 {
+            let pool = one_worker()
+                .cancel_grace(150 * MS)
+                .start()
+                .await
+                .expect("a pool");
+            let pid = pool.status().await.slots[0].pid;
+            let settled = pool
+                .submit(Submit::new(Overruns).run_timeout(20 * MS))
+                .await;
+            assert!(
+                matches!(settled, Err(TaskError::TimedOut(_))),
+                "{settled:?}"
+            );
+            common::status_is(&pool, "it was dropped", |status| {
+                status.slots[0].in_flight == 0
+            })
+            .await;
+            assert_eq!(pool.submit(Left(0)).await.expect("a result"), None);
+            let status = pool.status().await;
+            assert_eq!((status.slots[0].pid, status.slots[0].restarts), (pid, 0));
+            pool.stop().await;
+        }
+    });
+}
+
+#[test]
+fn a_task_that_never_started_ends_nobody_with_its_deadline() {
+    common::run(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pool = one_worker()
+            .cancel_grace(50 * MS)
+            .start()
+            .await
+            .expect("a pool");
+        let pid = pool.status().await.slots[0].pid;
+        let holder = pool.submit(Act::new(dir.path(), "holder", End::Hold));
+        seen(dir.path(), "holder", "started").await;
+        let behind = Submit::new(Act::new(dir.path(), "behind", End::Ok)).timeout(50 * MS);
+        let settled = pool.submit(behind).await;
+        assert!(
+            matches!(settled, Err(TaskError::TimedOut(_))),
+            "{settled:?}"
+        );
+        // It is not its worker's any more, long before that would have to go for it.
+        common::status_is(&pool, "it is given back", |status| {
+            status.slots[0].in_flight == 1
+        })
+        .await;
+        assert!(pool.status().await.slots[0].retiring.is_empty());
+        put(dir.path(), "holder", "go");
+        assert!(holder.await.is_ok());
+        assert_eq!(pool.status().await.slots[0].pid, pid);
+        assert!(!has(dir.path(), "behind", "started"));
+        pool.stop().await;
+    });
+}
+
+/// Else a client could disarm the limit by hanging up.
+#[test]
+fn a_task_that_nobody_wants_any_more_has_its_limits_still() {
+    common::run(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pool = one_worker().start().await.expect("a pool");
+        let neighbour = pool.submit(Act::new(dir.path(), "neighbour", End::Ok).gated());
+        seen(dir.path(), "neighbour", "started").await;
+        // It has the loop that its neighbour needs, until it is over its limit.
+        let spin = Submit::new(Act::new(dir.path(), "spin", End::Spin)).run_timeout(700 * MS);
+        let spin = pool.submit(spin);
+        seen(dir.path(), "spin", "started").await;
+        drop(spin);
+        put(dir.path(), "neighbour", "go");
+        let settled = neighbour.await;
+        let Err(TaskError::WorkerLost(report)) = settled else {
+            panic!("{settled:?}");
+        };
+        assert_eq!(report.suspects(), 0);
         pool.stop().await;
     });
 }

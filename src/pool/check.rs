@@ -29,7 +29,15 @@ impl<A> PoolBuilder<A> {
         let table = self.workers.table();
         known_tasks(&knobs, &table)?;
         let nested = self.workers.nesting();
-        let lineage = nested.map_or_else(host, |nested| nested.lineage);
+        let mut lineage = host();
+        if let Some(nested) = nested {
+            // A wrapper may have left the worker fewer than its host shared out.
+            let cpus = nested.lineage.cpus.min(lineage.cpus);
+            lineage = Lineage {
+                cpus,
+                ..nested.lineage
+            };
+        }
         let processes = match knobs.processes {
             Some(count) => count,
             None => lineage.cpus as usize,

@@ -12,7 +12,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{config::KillPolicy, sched::Ticket, supervisor::core::EndedFor};
+use crate::{
+    config::KillPolicy,
+    sched::Ticket,
+    supervisor::core::{EndedFor, Ending},
+};
 
 /// How long a poll must have lasted before the loop counts as held.
 pub(super) const HELD: Duration = Duration::from_millis(100);
@@ -45,8 +49,22 @@ struct Rung {
     ticket: Ticket,
     why: EndedFor,
     requested: Instant,
+    /// From when on it has its time: anew from when it is over a limit.
+    since: Instant,
     next_ask: Instant,
+    /// When it is over a limit as well, and may go further.
+    over_at: Option<Instant>,
+    /// Its caller has heard that it has not ended.
+    told: bool,
     expired: bool,
+}
+
+impl Rung {
+    /// When its worker has had its time to end it, and to say so. A worker counts the grace from when it hears of it, and then
+    /// drops what has used it all: that, too, has to come through.
+    fn over(&self, grace: Duration) -> Instant {
+        self.since + grace.max(HELD) + HELD
+    }
 }
 
 /// What is due.
@@ -54,7 +72,7 @@ struct Rung {
 pub(super) enum Step {
     /// Ask the worker what its loop does.
     Ask,
-    /// The grace of this task is over.
+    /// The grace of this task is over, and its caller is to hear so.
     Expired(Ticket),
 }
 
@@ -76,7 +94,12 @@ impl Ladder {
     }
 
     /// A task is to end. One that was to end before has its time from then on.
-    pub(super) fn begin(&mut self, ticket: Ticket, why: EndedFor, now: Instant) {
+    pub(super) fn begin(&mut self, ending: Ending, now: Instant) {
+        let Ending {
+            ticket,
+            why,
+            over_at,
+        } = ending;
         // Who has run for too long may have held the loop for all that time.
         let next_ask = match why {
             EndedFor::Cancelled => now + HELD,
@@ -84,6 +107,7 @@ impl Ladder {
         };
         if let Some(rung) = self.rungs.iter_mut().find(|rung| rung.ticket == ticket) {
             rung.why = why;
+            rung.over_at = None;
             rung.next_ask = rung.next_ask.min(next_ask);
             return;
         }
@@ -91,7 +115,10 @@ impl Ladder {
             ticket,
             why,
             requested: now,
+            since: now,
             next_ask,
+            over_at,
+            told: false,
             expired: false,
         });
     }
@@ -124,7 +151,7 @@ impl Ladder {
         }
     }
 
-    /// The tasks whose grace is over and that may take along that many.
+    /// The tasks that have not ended in their time and that may take along that many.
     pub(super) fn expired(&self, reach: Reach) -> Vec<Ticket> {
         let expired = self.rungs.iter().filter(|rung| rung.expired);
         expired
@@ -133,22 +160,47 @@ impl Ladder {
             .collect()
     }
 
+    /// Whether a task has used its grace and its worker may yet say that it has dropped it. What is sent there meanwhile might be
+    /// in the way of its end.
+    pub(super) fn hangs(&self) -> bool {
+        let mut rungs = self.rungs.iter();
+        rungs.any(|rung| {
+            rung.told && !rung.expired && Reach::of(rung.why, self.policy) > Reach::Nobody
+        })
+    }
+
     /// When the next step is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.rungs
-            .iter()
-            .filter(|rung| !rung.expired)
-            .map(|rung| rung.next_ask.min(rung.requested + self.grace))
+        let over = self.rungs.iter().filter_map(|rung| rung.over_at);
+        let steps = self.rungs.iter().filter(|rung| !rung.expired);
+        steps
+            .map(|rung| {
+                let told = (!rung.told).then_some(rung.requested + self.grace);
+                let over = rung.over(self.grace);
+                told.into_iter().fold(rung.next_ask.min(over), Instant::min)
+            })
+            .chain(over)
             .min()
     }
 
     /// The steps that are due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Step> {
         let mut steps = Vec::new();
+        for rung in &mut self.rungs {
+            if rung.over_at.take_if(|at| now >= *at).is_some() {
+                rung.why = EndedFor::TimedOut;
+                // Whoever holds the loop is found out by asking.
+                (rung.since, rung.next_ask) = (now, now);
+                rung.expired = false;
+            }
+        }
         for rung in self.rungs.iter_mut().filter(|rung| !rung.expired) {
-            if now >= rung.requested + self.grace {
-                rung.expired = true;
+            if !rung.told && now >= rung.requested + self.grace {
+                rung.told = true;
                 steps.push(Step::Expired(rung.ticket));
+            }
+            if now >= rung.over(self.grace) {
+                rung.expired = true;
             } else if now >= rung.next_ask {
                 rung.next_ask = now + HELD;
                 if !steps.contains(&Step::Ask) {

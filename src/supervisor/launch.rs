@@ -102,8 +102,10 @@ fn own_image() -> io::Result<PathBuf> {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::fs::MetadataExt;
-        // Not by `self`, which for a wrapper is the wrapper.
-        let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+        // Not by `self`, which for a wrapper is the wrapper; nor by the own number, which in a namespace may be another's there.
+        let own = std::fs::read_link("/proc/self");
+        let own = own.unwrap_or_else(|_| std::process::id().to_string().into());
+        let running = Path::new("/proc").join(own).join("exe");
         let same = match (std::fs::metadata(&named), std::fs::metadata(&running)) {
             (Ok(named), Ok(running)) => {
                 named.dev() == running.dev() && named.ino() == running.ino()

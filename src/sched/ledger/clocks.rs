@@ -86,6 +86,16 @@ impl Clocks {
         self.order.first().map(|(at, _)| *at)
     }
 
+    /// When a task is over its time to run, or its deadline. One that is not known to have started may do so now.
+    pub(super) fn over_at(&self, id: TaskId, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        let clock = self.clocks.get(&id.get())?;
+        let from = clock.started.unwrap_or_else(now);
+        let run = clock.limits.run.and_then(|limit| from.checked_add(limit));
+        let total = clock.limits.total;
+        let total = total.and_then(|limit| clock.accepted.checked_add(limit));
+        run.into_iter().chain(total).min()
+    }
+
     pub(super) fn contains(&self, id: TaskId) -> bool {
         !self.clocks.is_empty() && self.clocks.contains_key(&id.get())
     }

@@ -22,6 +22,11 @@ impl<P, R> Ledger<P, R> {
         self.clocks.over(flight.id)
     }
 
+    /// When a task that runs is over one of its limits.
+    pub(crate) fn over_at(&self, id: TaskId, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        self.clocks.over_at(id, now)
+    }
+
     /// A worker has not started a task, because its time was over.
     pub(crate) fn expired(
         &mut self,
@@ -31,6 +36,10 @@ impl<P, R> Ledger<P, R> {
     ) -> Result<Option<(R, Over)>, Violation> {
         self.expects(seat, ticket)?;
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
+        if flight.started {
+            // Its caller would hear that it never ran.
+            return Err(Violation::GivenBackStarted(ticket));
+        }
         let (id, abandoned) = (flight.id, flight.abandoned);
         let over = self.clocks.deadline(id, now());
         let over = self.clocks.over(id).or(over);

@@ -69,6 +69,14 @@ impl<P, R> Ledger<P, R> {
         }
     }
 
+    /// Whether a worker knows of this task and has not said to start it.
+    pub(crate) fn may_be_given_back(&self, seat: Seat, ticket: Ticket) -> bool {
+        self.place(seat).is_some_and(|place| {
+            let flight = place.flights.get(&ticket);
+            ticket <= place.written && flight.is_some_and(|flight| !flight.started)
+        })
+    }
+
     /// Whether this task is still with its worker, and whether every task with that worker is being cancelled.
     pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
         let place = self.place(seat)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{A, lose, pool, send};
 use crate::{
     error::Started,
-    sched::{Ledger, NewTask},
+    sched::{Ledger, NewTask, Violation},
     task::{TaskId, Terms, TimeLimits},
 };
 
@@ -27,6 +27,17 @@ fn accept(
         reply,
     };
     ledger.accept(task, None, Instant::now).unwrap()
+}
+
+/// Its caller would be told that it is safe to submit again.
+#[test]
+fn and_nobody_takes_it_back() {
+    let mut ledger = pool(&[1]);
+    let id = accept(&mut ledger, "limited", Some(Duration::from_secs(1)));
+    assert_eq!(send(&mut ledger, A), [(1, id)]);
+    ledger.started(A, 1).unwrap();
+    let found = ledger.expired(A, 1, Instant::now);
+    assert_eq!(found, Err(Violation::GivenBackStarted(1)));
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl PoolCore {
                         reply,
                     } => {
                         if first {
-                            state.begin_ladder(seat, ticket, EndedFor::TimedOut);
+                            state.begin_ladder(seat, ticket, EndedFor::TimedOut, None);
                         } else {
                             state.raise_ladder(seat, ticket);
                         }

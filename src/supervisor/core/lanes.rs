@@ -29,7 +29,7 @@ use crate::{
 pub(crate) struct Outgoing {
     pub(crate) control: Vec<ControlToWorker>,
     /// Tickets whose ladder begins, or goes further than it would.
-    pub(crate) cancels: Vec<(Ticket, EndedFor)>,
+    pub(crate) cancels: Vec<Ending>,
 }
 
 /// Why a task with a worker is to end.
@@ -39,6 +39,15 @@ pub(crate) enum EndedFor {
     Cancelled,
     /// It is over a time limit.
     TimedOut,
+}
+
+/// A task with a worker that is to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) ticket: Ticket,
+    pub(crate) why: EndedFor,
+    /// When it is over a limit, if it is not yet: nobody else remembers that once its caller has gone.
+    pub(crate) over_at: Option<Instant>,
 }
 
 /// Wakes the session of a seat.
@@ -110,10 +119,25 @@ impl State {
     }
 
     /// Has the session of a seat begin the ladder of a task.
-    pub(super) fn begin_ladder(&mut self, seat: Seat, ticket: Ticket, why: EndedFor) {
+    pub(super) fn begin_ladder(
+        &mut self,
+        seat: Seat,
+        ticket: Ticket,
+        why: EndedFor,
+        over_at: Option<Instant>,
+    ) {
+        // One that has not started is none of its worker's then, however long that computes, and nobody ends with it for this.
+        let revoke = self.ledger.may_be_given_back(seat, ticket);
         if let Some(lane) = self.lanes.get_mut(seat.index()) {
+            if revoke {
+                lane.control.push(ControlToWorker::Revoke { ticket });
+            }
             lane.control.push(ControlToWorker::Cancel { ticket });
-            lane.cancels.push((ticket, why));
+            lane.cancels.push(Ending {
+                ticket,
+                why,
+                over_at,
+            });
             lane.signal.raise();
         }
     }
@@ -121,7 +145,11 @@ impl State {
     /// A task whose ladder has begun is over a time limit, too.
     pub(super) fn raise_ladder(&mut self, seat: Seat, ticket: Ticket) {
         if let Some(lane) = self.lanes.get_mut(seat.index()) {
-            lane.cancels.push((ticket, EndedFor::TimedOut));
+            lane.cancels.push(Ending {
+                ticket,
+                why: EndedFor::TimedOut,
+                over_at: None,
+            });
             lane.signal.raise();
         }
     }

@@ -31,14 +31,14 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
-pub(crate) use lanes::{Attached, EndedFor, Outgoing};
+pub(crate) use lanes::{Attached, EndedFor, Ending, Outgoing};
 pub(crate) use reported::Event;
 
 use crate::{
     config::PoolConfig,
     error::Crash,
     observe::{Counts, PoolEvent},
-    sched::{Ledger, Replaced, Routing, Ticket, routes},
+    sched::{Ledger, Replaced, Routing, routes},
     supervisor::{
         Config,
         budget::ResultBudget,
@@ -64,7 +64,7 @@ enum Admission {
 struct Lane {
     signal: Arc<Signal>,
     control: Vec<ControlToWorker>,
-    cancels: Vec<(Ticket, EndedFor)>,
+    cancels: Vec<Ending>,
 }
 
 #[derive(Debug)]

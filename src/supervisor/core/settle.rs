@@ -32,6 +32,7 @@ impl PoolCore {
         {
             let mut guard = self.lock();
             let state = &mut *guard;
+            let over_at = state.ledger.over_at(id, Instant::now);
             match state.ledger.cancel(id, abandon) {
                 Cancelled::Queued { reply, ran } => {
                     after.settle(state, reply, Settled::Cancelled { started: ran });
@@ -43,7 +44,7 @@ impl PoolCore {
                     first,
                 } => {
                     if first {
-                        state.begin_ladder(seat, ticket, EndedFor::Cancelled);
+                        state.begin_ladder(seat, ticket, EndedFor::Cancelled, over_at);
                     }
                     if let Some(reply) = reply {
                         after.settle(state, reply, Settled::Cancelled { started: true });

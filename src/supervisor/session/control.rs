@@ -127,13 +127,21 @@ impl Running<'_> {
 
     /// Takes note of who holds the loop.
     pub(super) fn hold(&mut self, holder: Option<Ticket>) {
-        match (self.held, holder) {
-            (None, Some(_)) => self.session.core.close_seat(self.session.attached.seat),
-            (Some(_), None) if self.why.is_none() => {
-                self.session.core.reopen_seat(self.session.attached.seat);
-            }
-            _ => {}
-        }
         self.held = holder;
+        self.mind_the_seat();
+    }
+
+    /// Has no tasks sent while one is about to end with its worker, or to have ended.
+    pub(super) fn mind_the_seat(&mut self) {
+        let shut = self.held.is_some() || self.ladder.hangs();
+        if std::mem::replace(&mut self.shut, shut) == shut {
+            return;
+        }
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        if shut {
+            core.close_seat(seat);
+        } else if self.why.is_none() {
+            core.reopen_seat(seat);
+        }
     }
 }

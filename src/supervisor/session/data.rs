@@ -60,7 +60,8 @@ impl Running<'_> {
             });
         self.data_broken |= broken;
         let now = Instant::now();
-        for (ticket, why) in self.outgoing.cancels.drain(..) {
+        for ending in self.outgoing.cancels.drain(..) {
+            let ticket = ending.ticket;
             // It may have ended between the two.
             if self
                 .session
@@ -68,7 +69,7 @@ impl Running<'_> {
                 .ending(self.session.attached.seat, ticket)
                 .is_some()
             {
-                self.ladder.begin(ticket, why, now);
+                self.ladder.begin(ending, now);
             }
         }
         let control = std::mem::take(&mut self.outgoing.control);
@@ -258,6 +259,7 @@ impl Running<'_> {
                     .retain(|ticket| core.ending(seat, ticket).is_some());
                 self.kill_if_held();
                 self.end_if_alone();
+                self.mind_the_seat();
             }
         }
         Ok(())

@@ -217,7 +217,12 @@ impl Running<'_> {
     /// Takes the ladder's steps that are due, and everything else that waits for a time.
     pub(super) fn steps(&mut self, now: Instant) {
         let is_killed = self.is_killed();
-        for step in self.ladder.due(now) {
+        let due = self.ladder.due(now);
+        // Before its caller hears of one that has not ended, and sends the next.
+        if self.ladder.hangs() {
+            self.mind_the_seat();
+        }
+        for step in due {
             match step {
                 Step::Ask => self.ask(),
                 Step::Expired(ticket) => self
@@ -228,6 +233,8 @@ impl Running<'_> {
         }
         self.end_if_alone();
         self.sacrifice(now);
+        // Only now: what waits would be sent there, and whoever is to end would not be alone.
+        self.mind_the_seat();
         if self.retire_at.is_some_and(|at| now >= at) {
             self.retire_at = None;
             self.ask_for_replacement(RetireReason::MaxAge);

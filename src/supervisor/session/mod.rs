@@ -128,6 +128,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         ladder: Ladder::new(core.config.knobs.cancel_grace, core.config.knobs.kill),
         allowance: Allowance::new(core.config.table.len()),
         held: None,
+        shut: false,
         partial: None,
         data_ended: false,
         data_broken: false,
@@ -170,6 +171,8 @@ struct Running<'a> {
     allowance: Allowance,
     /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
     held: Option<Ticket>,
+    /// No tasks are sent for now.
+    shut: bool,
     /// A frame that is not complete.
     partial: Option<Partial>,
     data_ended: bool,
