@@ -203,6 +203,9 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .kill(KillPolicy::Never)
         .kill(KillPolicy::OnTimeout)
         .kill(KillPolicy::Always)
+        .heartbeat(Duration::from_secs(1))
+        .stalled_after(Duration::from_secs(5))
+        .kill_stalled(true)
         .max_attempts(2)
         .retry(
             Retry::default()
@@ -254,6 +257,9 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.when_full = WhenFull::Wait;
     config.restart = Restart::default();
     config.on_exhausted = OnExhausted::Escalate;
+    config.heartbeat = Duration::from_secs(1);
+    config.stalled_after = Duration::from_secs(5);
+    config.kill_stalled = true;
     config.max_attempts = 2;
     config.retry = Retry::default();
     config.max_tasks = Some(1000);
@@ -547,6 +553,15 @@ impl Handler<PoolEvent> for Watcher {
             PoolEvent::Escalated => {}
             PoolEvent::CircuitHalfOpen { slot } => is::<Slot>(slot),
             PoolEvent::CircuitOpened { retry_after } => is::<Duration>(retry_after),
+            PoolEvent::WorkerStalled {
+                worker,
+                task,
+                id,
+                lasted,
+            } => {
+                let _: (WorkerInfo, Option<&'static str>) = (worker, task);
+                let _: (Option<TaskId>, Duration) = (id, lasted);
+            }
             PoolEvent::SlowPoll {
                 task,
                 slot,
@@ -994,6 +1009,9 @@ fn builder_has_the_defaults_of_its_docs() {
         queue_timeout: None,
         run_timeout: None,
         kill: OnTimeout,
+        heartbeat: 1s,
+        stalled_after: 10s,
+        kill_stalled: false,
         max_attempts: 3,
         retry: Retry {
             failed_attempts: 3,
@@ -1060,6 +1078,9 @@ fn zero_is_refused_where_it_makes_no_sense() {
         builder().retry(Retry::default().failed_attempts(0)),
         zero("retry.failed_attempts"),
     );
+    refused(builder().heartbeat(Duration::ZERO), zero("heartbeat"));
+    let zero_stall = builder().stalled_after(Duration::ZERO);
+    refused(zero_stall, zero("stalled_after"));
     refused(builder().max_attempts(0), zero("max_attempts"));
     refused(builder().max_tasks(0), zero("max_tasks"));
     refused(builder().max_age(Duration::ZERO), zero("max_age"));

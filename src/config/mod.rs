@@ -23,7 +23,7 @@ pub use task_options::TaskOptions;
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use text::{Auto, Bytes, Count, Form as _, Limit, Percent, Span};
+use text::{Auto, Bytes, Count, Flag, Form as _, Limit, Percent, Span};
 
 const MIB: usize = 1024 * 1024;
 
@@ -137,6 +137,15 @@ pub struct PoolConfig {
     pub run_timeout: Option<Duration>,
     /// Whose end may go as far as killing its worker. Default: `"on-timeout"`.
     pub kill: KillPolicy,
+    /// How often a worker that has tasks is asked for a sign of life. Default: 1 s.
+    #[serde(with = "Span")]
+    pub heartbeat: Duration,
+    /// After how long a worker that does not go on has stalled. Default: 10 s.
+    #[serde(with = "Span")]
+    pub stalled_after: Duration,
+    /// Whether it is killed then. Default: no.
+    #[serde(with = "Flag")]
+    pub kill_stalled: bool,
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
@@ -193,6 +202,9 @@ impl Default for PoolConfig {
             queue_timeout: None,
             run_timeout: None,
             kill: KillPolicy::default(),
+            heartbeat: Duration::from_secs(1),
+            stalled_after: Duration::from_secs(10),
+            kill_stalled: false,
             max_attempts: 3,
             retry: Retry::default(),
             max_tasks: None,

@@ -28,6 +28,10 @@ pub(super) trait Form: Sized {
         None
     }
 
+    fn from_flag(_: bool) -> Option<Self::Value> {
+        None
+    }
+
     fn serialize<S: Serializer>(value: &Self::Value, to: S) -> Result<S::Ok, S::Error>;
 
     fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Self::Value, D::Error> {
@@ -42,6 +46,10 @@ impl<F: Form> Visitor<'_> for Reader<F> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(F::EXPECTED)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<F::Value, E> {
+        F::from_flag(flag).ok_or_else(|| E::invalid_type(Unexpected::Bool(flag), &self))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<F::Value, E> {
@@ -127,6 +135,28 @@ impl Form for Span {
 
     fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&humantime::format_duration(*span))
+    }
+}
+
+/// Yes or no.
+pub(super) struct Flag;
+
+impl Form for Flag {
+    type Value = bool;
+
+    const EXPECTED: &'static str = "true or false";
+
+    fn from_text(text: &str) -> Result<bool, String> {
+        text.parse()
+            .map_err(|error: std::str::ParseBoolError| error.to_string())
+    }
+
+    fn from_flag(flag: bool) -> Option<bool> {
+        Some(flag)
+    }
+
+    fn serialize<S: Serializer>(flag: &bool, to: S) -> Result<S::Ok, S::Error> {
+        flag.serialize(to)
     }
 }
 

@@ -40,6 +40,8 @@ pub enum LossCause {
     Retired,
     /// It failed before it was ready: spawn, connection, handshake or state initializer.
     Init,
+    /// The pool killed it, because it did not go on: see [`PoolBuilder::kill_stalled`](crate::PoolBuilder::kill_stalled).
+    Stalled,
     /// It broke the protocol and was killed.
     Protocol,
     /// The `System` or arbiter of its pool ended.
@@ -227,6 +229,7 @@ impl CrashReport {
             LossCause::Operator => "killed on request",
             LossCause::Retired => "replaced before it was empty",
             LossCause::Init => "failed before it was ready",
+            LossCause::Stalled => "stalled and was killed by the pool",
             LossCause::Protocol => "broke the protocol and was killed",
             LossCause::PoolGone => "the System or arbiter of its pool ended",
         })?;

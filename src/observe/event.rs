@@ -145,6 +145,22 @@ pub enum PoolEvent {
         /// How many other tasks its worker had meanwhile.
         waiting: usize,
     },
+    /// A worker that has tasks does not go on: for the pool's `stalled_after` one poll has held its event loop, or it has not
+    /// answered at all. Said once for each such poll and each silence, at most a `heartbeat` late.
+    ///
+    /// It is followed by the worker's end in pools with `kill_stalled`. A value that is long on its way is no stall, nor is a
+    /// task that awaits something.
+    WorkerStalled {
+        /// The process.
+        worker: WorkerInfo,
+        /// The name of the task whose poll it is; `None` if the worker does not answer: it was stopped, or the machine is short
+        /// of everything.
+        task: Option<&'static str>,
+        /// Which task that is.
+        id: Option<TaskId>,
+        /// How old the poll is, or the question that was not answered.
+        lasted: Duration,
+    },
     /// The last of the tasks that a dead worker had started, and that may run again, has done so: see
     /// [`CrashReport::poisoned`].
     Inquest {
@@ -271,6 +287,24 @@ impl PoolEvent {
                 waiting,
                 "a task held its worker's event loop; run that part in `cx.block(..)`, make it `EXCLUSIVE`, or give it a pool \
                  with `concurrency(1)`"
+            ),
+            Self::WorkerStalled {
+                worker,
+                task,
+                id,
+                lasted,
+            } => tracing::warn!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                task,
+                id = id.map(TaskId::get),
+                lasted = ?lasted,
+                "{}",
+                match task {
+                    Some(_) => "worker stalled: one poll of a task holds its event loop",
+                    None => "worker stalled: it does not answer",
+                }
             ),
             Self::Inquest {
                 report,

@@ -166,6 +166,8 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         ("timeout", knobs.timeout == Some(Duration::ZERO)),
         ("queue_timeout", knobs.queue_timeout == Some(Duration::ZERO)),
         ("run_timeout", knobs.run_timeout == Some(Duration::ZERO)),
+        ("heartbeat", knobs.heartbeat.is_zero()),
+        ("stalled_after", knobs.stalled_after.is_zero()),
     ] {
         if zero {
             return Err(ConfigError::Zero { knob });
@@ -211,6 +213,8 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         &mut knobs.retry.backoff_min,
         &mut knobs.retry.backoff_max,
         &mut knobs.retire_timeout,
+        &mut knobs.heartbeat,
+        &mut knobs.stalled_after,
         &mut knobs.start_timeout,
         &mut knobs.cancel_grace,
         &mut knobs.grace,

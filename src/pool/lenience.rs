@@ -49,6 +49,34 @@ impl<A> PoolBuilder<A> {
         self
     }
 
+    /// Sets how often a worker that has tasks is asked for a sign of life. Default: 1 s. One that has none is left alone.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.config.heartbeat = interval;
+        self
+    }
+
+    /// Sets after how long a worker has stalled that has tasks and does not go on: whose event loop is held by one poll, or
+    /// that does not answer. Default: 10 s. It is told as [`PoolEvent::WorkerStalled`](crate::PoolEvent::WorkerStalled), at most
+    /// a [`heartbeat`](Self::heartbeat) late.
+    ///
+    /// A task that awaits something, computes in [`TaskContext::block`](crate::TaskContext::block), or has a large value on its
+    /// way, stalls nobody.
+    pub fn stalled_after(mut self, limit: Duration) -> Self {
+        self.config.stalled_after = limit;
+        self
+    }
+
+    /// Sets whether a worker that has stalled is killed. Default: no.
+    ///
+    /// The task whose poll it was settles as [`WorkerLost`](crate::TaskError::WorkerLost) with
+    /// [`LossCause::Stalled`](crate::LossCause::Stalled) and 1 suspect; one that is idempotent runs again, alone, and is given up
+    /// when it stalls there, too. The others in that worker are not to blame: see [`kill`](Self::kill). If the worker did not
+    /// answer at all, whatever it had started is a suspect.
+    pub fn kill_stalled(mut self, kill: bool) -> Self {
+        self.config.kill_stalled = kill;
+        self
+    }
+
     /// Sets how often an idempotent task may start whose workers are lost. Default: 3. At least 1.
     ///
     /// A task that may have killed its worker runs again alone, in a worker beside those of the slots that there is for as long as

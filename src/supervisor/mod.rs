@@ -26,6 +26,7 @@ mod ladder;
 mod launch;
 mod life;
 mod proxy;
+mod pulse;
 pub(crate) mod relay;
 pub(crate) mod reply;
 mod session;

@@ -100,6 +100,12 @@ fn each_cause_has_its_words() {
         "failed before it was ready (code 1)",
     );
     check_cause(
+        LossCause::Stalled,
+        None,
+        Some(9),
+        "stalled and was killed by the pool (SIGKILL)",
+    );
+    check_cause(
         LossCause::Protocol,
         None,
         None,

@@ -77,6 +77,12 @@ impl<P, R> Ledger<P, R> {
         })
     }
 
+    /// Which task this is, by the number of its name and its own.
+    pub(crate) fn in_flight_as(&self, seat: Seat, ticket: Ticket) -> Option<(u16, TaskId)> {
+        let flight = self.place(seat)?.flights.get(&ticket)?;
+        Some((flight.name, flight.id))
+    }
+
     /// Whether this task is still with its worker, and whether every task with that worker is being cancelled.
     pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
         let place = self.place(seat)?;

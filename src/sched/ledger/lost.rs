@@ -21,6 +21,19 @@ pub(crate) enum Doing {
     Unknown,
     /// Its tasks', as far as anybody can know.
     Tasks,
+    /// That of this one, and not of those beside it.
+    One(Ticket),
+}
+
+impl Doing {
+    /// What this says of one of the tasks.
+    pub(crate) fn of(self, ticket: Ticket) -> Self {
+        match self {
+            Self::One(guilty) if guilty == ticket => Self::Tasks,
+            Self::One(_) => Self::Others,
+            doing => doing,
+        }
+    }
 }
 
 /// Where a task goes that runs again.
@@ -64,7 +77,10 @@ impl<P, R> Ledger<P, R> {
         for (ticket, flight) in flights {
             let id = flight.id;
             let started = flight.started(ticket, written, &quiet, read);
-            if started != Started::No {
+            let own = doing.of(ticket);
+            // Where one is to blame the others are no suspects.
+            let suspect = own == doing || own != Doing::Others;
+            if started != Started::No && suspect {
                 lost.suspects += 1;
                 suspects.push((id, flight.name));
             }
@@ -74,7 +90,7 @@ impl<P, R> Ledger<P, R> {
             let again = if ending {
                 Again::No
             } else {
-                self.runs_again_after(id, started, doing, quarantine)
+                self.runs_again_after(id, started, own, quarantine)
             };
             match again {
                 Again::AtOnce if quarantine => self.suspect(id),
@@ -88,11 +104,11 @@ impl<P, R> Ledger<P, R> {
                     let poisoned = quarantine
                         && !ending
                         && started != Started::No
-                        && match doing {
+                        && match own {
                             Doing::Others => false,
                             // Once more than others may have wanted its worker's end by chance.
                             Doing::Unknown => deaths > 1,
-                            Doing::Tasks => true,
+                            Doing::Tasks | Doing::One(_) => true,
                         };
                     if poisoned {
                         self.blame.poisoned(id);
@@ -103,6 +119,7 @@ impl<P, R> Ledger<P, R> {
                             id,
                             started: if ran { Started::Yes } else { started },
                             over,
+                            suspect: own != Doing::Others,
                             verdict: match (ending, poisoned) {
                                 (true, _) => Verdict::Cancelled,
                                 (_, true) => Verdict::Poisoned,

@@ -130,6 +130,8 @@ pub(crate) struct LostTask<R> {
     pub(crate) verdict: Verdict,
     /// Why it was being ended.
     pub(crate) over: Option<Over>,
+    /// The end of its worker may have been its doing.
+    pub(crate) suspect: bool,
     pub(crate) reply: R,
 }
 

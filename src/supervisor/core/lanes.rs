@@ -20,7 +20,7 @@ use crate::{
         PoolCore,
         core::{After, Lane, State},
     },
-    task::{Slot, keep},
+    task::{Slot, TaskId, keep},
     wire::{ControlToWorker, Payload},
 };
 
@@ -248,6 +248,16 @@ impl PoolCore {
     /// Whether a ticket is still with its worker, and whether all that is with it is being cancelled.
     pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
         self.lock().ledger.ending(seat, ticket)
+    }
+
+    /// Which task a worker has under this ticket: its name and id.
+    pub(crate) fn in_flight_as(
+        &self,
+        seat: Seat,
+        ticket: Ticket,
+    ) -> Option<(&'static str, TaskId)> {
+        let (name, id) = self.lock().ledger.in_flight_as(seat, ticket)?;
+        Some((self.config.table.name(name), id))
     }
 
     pub(crate) fn revocable(&self, seat: Seat) -> Vec<Ticket> {

@@ -33,6 +33,7 @@ pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
 pub(crate) use lanes::{Attached, EndedFor, Ending, Outgoing};
 pub(crate) use reported::Event;
+pub(crate) use settle::Guilt;
 
 use crate::{
     config::PoolConfig,

@@ -22,6 +22,17 @@ use crate::{
     task::{Slot, TaskId},
 };
 
+/// Whose doing the end of a worker was, as far as its session knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guilt {
+    /// Not its tasks'.
+    Nobody,
+    /// Perhaps that of any of them.
+    Somebody,
+    /// That of this one.
+    One(Ticket),
+}
+
 impl PoolCore {
     /// Somebody wants a task to end. With `abandon` nobody waits for it any more.
     pub(crate) fn cancel(&self, id: TaskId, abandon: bool) {
@@ -189,37 +200,38 @@ impl PoolCore {
         verdict
     }
 
-    /// A worker has gone. `innocent` says that its tasks did not cause it, `read` that all it had said was read.
+    /// A worker has gone. `guilt` says whose doing it was, `read` that all it had said was read.
     ///
     /// Returns how many tasks were settled and how many went back to the queue.
     pub(crate) fn lost(
         &self,
         seat: Seat,
         crash: &Arc<Crash>,
-        innocent: bool,
+        guilt: Guilt,
         read: bool,
     ) -> (usize, usize) {
         let mut after = After::default();
         let (settled, requeued) = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let doing = if innocent {
-                Doing::Others
-            } else {
-                match (&crash.cause, crash.code, crash.signal) {
+            let doing = match guilt {
+                Guilt::Nobody => Doing::Others,
+                Guilt::One(ticket) => Doing::One(ticket),
+                Guilt::Somebody => match (&crash.cause, crash.code, crash.signal) {
                     // Whoever sent it; it is no signal that code gets for what it does.
                     (LossCause::Signal, _, Some(signal::KILL)) => Doing::Unknown,
+                    // It did not answer any more, which somebody may have seen to.
+                    (LossCause::Stalled, ..) => Doing::Unknown,
                     // It did not end, or its host's side of it did.
                     (_, None, None) => Doing::Unknown,
                     _ => Doing::Tasks,
-                }
+                },
             };
             let lost = state.ledger.lost(seat, doing, read);
             state.counts.retried += lost.again;
             if let Some(number) = lost.inquest {
                 state.inquests.insert(number, Arc::clone(crash));
             }
-            let suspects = if innocent { 0 } else { lost.suspects };
             let settled = lost.settled.len();
             for task in lost.settled {
                 let outcome = match task.verdict {
@@ -231,6 +243,7 @@ impl PoolCore {
                         }
                     }
                     verdict => {
+                        let suspects = if task.suspect { lost.suspects } else { 0 };
                         let report = CrashReport::new(Arc::clone(crash), task.started, suspects);
                         Settled::WorkerLost(match verdict {
                             Verdict::Poisoned => report.poisoning(),

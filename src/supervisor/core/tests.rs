@@ -14,7 +14,7 @@ use crate::{
     sched::{RestartRules, RetryRules, Seat, Ticket},
     supervisor::{
         Config, Launch, LaunchOrder, Launched, PoolCore, SubmitTask, TaskTable,
-        core::{End, Event, Outgoing},
+        core::{End, Event, Guilt, Outgoing},
         reply::{Reply, ReplyCell, Settled},
     },
     task::{Slot, TaskId, Terms},
@@ -113,7 +113,7 @@ fn lose(core: &PoolCore) {
         uptime: Duration::ZERO,
         stderr_tail: String::new(),
     };
-    core.lost(A, &Arc::new(crash), false, true);
+    core.lost(A, &Arc::new(crash), Guilt::Somebody, true);
 }
 
 fn outcome(cell: &ReplyCell) -> Option<Settled> {

@@ -32,7 +32,7 @@ use crate::{
     sched::Seat,
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
-        core::End,
+        core::{End, Guilt},
         life::{
             asked::{ended, told},
             report::{Loss, crash, ended_as, ended_itself, report, with_stderr},
@@ -136,7 +136,7 @@ pub(super) async fn live(mut birth: Birth, mut commands: UnboundedReceiver<Comma
                 Loss {
                     cause: LossCause::Protocol,
                     detail: Some(format!("the host's session panicked: {panic}")),
-                    innocent: false,
+                    guilt: Guilt::Somebody,
                     read: false,
                 },
             );
@@ -272,7 +272,7 @@ async fn run(
                 Loss {
                     cause: LossCause::Init,
                     detail: Some(error.to_string()),
-                    innocent: false,
+                    guilt: Guilt::Somebody,
                     read: true,
                 },
             );
@@ -295,6 +295,7 @@ async fn run(
     let ended = session::serve(Session {
         core,
         birth,
+        worker,
         slot,
         attached,
         data: greeted.data,

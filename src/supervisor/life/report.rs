@@ -10,6 +10,7 @@ use crate::{
     observe::{ExitStatus, PoolEvent, PoolState},
     supervisor::{
         Launched,
+        core::Guilt,
         life::{Birth, Guard, LifeEnded},
         relay::Relay,
         session::{Ended, Why},
@@ -21,8 +22,8 @@ use crate::{
 pub(super) struct Loss {
     pub(super) cause: LossCause,
     pub(super) detail: Option<String>,
-    /// Its tasks did not cause it.
-    pub(super) innocent: bool,
+    /// Whose doing it was.
+    pub(super) guilt: Guilt,
     /// All that it had said was read.
     pub(super) read: bool,
 }
@@ -32,27 +33,53 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     let exit = ended.exit;
     // Whoever does not die has more to say.
     let read = exit.is_some() && !ended.unread;
-    let (cause, detail, innocent, outcome) = match ended.why {
-        Why::Itself => (ended_itself(exit), None, false, LifeEnded::Abnormally),
-        Why::Asked => (LossCause::Exited, None, true, LifeEnded::Asked),
-        Why::Retired => (LossCause::Retired, None, true, LifeEnded::Asked),
-        Why::Overdue(detail) => (LossCause::Retired, Some(detail), true, LifeEnded::Asked),
+    let (cause, detail, guilt, outcome) = match ended.why {
+        Why::Itself => (
+            ended_itself(exit),
+            None,
+            Guilt::Somebody,
+            LifeEnded::Abnormally,
+        ),
+        Why::Asked => (LossCause::Exited, None, Guilt::Nobody, LifeEnded::Asked),
+        Why::Retired => (LossCause::Retired, None, Guilt::Nobody, LifeEnded::Asked),
+        Why::Overdue(detail) => (
+            LossCause::Retired,
+            Some(detail),
+            Guilt::Nobody,
+            LifeEnded::Asked,
+        ),
         Why::Killed if ended.retired.is_some() => {
-            (LossCause::Retired, None, true, LifeEnded::Asked)
+            (LossCause::Retired, None, Guilt::Nobody, LifeEnded::Asked)
         }
-        Why::Killed => (LossCause::Killed, None, true, LifeEnded::Asked),
+        Why::Killed => (LossCause::Killed, None, Guilt::Nobody, LifeEnded::Asked),
         Why::Failed => (
             LossCause::Killed,
             Some("the host's proxy of this worker panicked".to_owned()),
-            true,
+            Guilt::Nobody,
             LifeEnded::Sacrificed,
         ),
-        Why::Operator => (LossCause::Operator, None, true, LifeEnded::Sacrificed),
-        Why::Stuck(detail) => (LossCause::Killed, Some(detail), true, LifeEnded::Sacrificed),
+        Why::Operator => (
+            LossCause::Operator,
+            None,
+            Guilt::Nobody,
+            LifeEnded::Sacrificed,
+        ),
+        Why::Stuck(detail) => (
+            LossCause::Killed,
+            Some(detail),
+            Guilt::Nobody,
+            LifeEnded::Sacrificed,
+        ),
+        Why::Stalled { guilty, detail } => (
+            LossCause::Stalled,
+            Some(detail),
+            guilty.map_or(Guilt::Somebody, Guilt::One),
+            LifeEnded::Sacrificed,
+        ),
         Why::Violation(detail) => (
             LossCause::Protocol,
             Some(detail),
-            false,
+            Guilt::Somebody,
             LifeEnded::Abnormally,
         ),
     };
@@ -61,7 +88,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
         // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
         let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
         if let Some(seat) = guard.seat.take() {
-            birth.core.lost(seat, &crash, innocent, read);
+            birth.core.lost(seat, &crash, guilt, read);
         }
         if let (Some(reason), Some(launched)) = (ended.retired, &guard.launched) {
             birth.core.control.emit(PoolEvent::WorkerRetired {
@@ -74,7 +101,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
         let loss = Loss {
             cause,
             detail,
-            innocent,
+            guilt,
             read,
         };
         report(birth, guard, exit, born, loss);
@@ -125,7 +152,7 @@ pub(super) fn report(
     let crash = crash(birth, launched, exit, born, loss.cause, loss.detail);
     let core = &birth.core;
     let (mut lost, mut requeued) = match guard.seat.take() {
-        Some(seat) => core.lost(seat, &crash, loss.innocent, loss.read),
+        Some(seat) => core.lost(seat, &crash, loss.guilt, loss.read),
         None => (0, 0),
     };
     if core.config.one_life {
@@ -140,7 +167,7 @@ pub(super) fn report(
         return;
     }
     let in_quarantine = birth.slot.is_quarantine();
-    if in_quarantine && !loss.innocent {
+    if in_quarantine && loss.guilt != Guilt::Nobody {
         birth.core.control.quarantine_came_to(lost > 0);
     }
     birth.core.control.slot(birth.slot, |record| {

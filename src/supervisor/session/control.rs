@@ -111,6 +111,7 @@ impl Running<'_> {
         {
             partial.excuse(Instant::now());
         }
+        self.take_pulse(running);
         let holder = running
             .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)
             .map(|(ticket, _)| ticket)
@@ -118,10 +119,15 @@ impl Running<'_> {
         self.hold(holder);
         if holder.is_some() {
             // Neighbours that wait behind it have not started: given back, they run elsewhere and it is alone.
-            for ticket in self.session.core.revocable(self.session.attached.seat) {
-                self.say(&ControlToWorker::Revoke { ticket });
-            }
+            self.ask_back();
             self.kill_if_held();
+        }
+    }
+
+    /// Asks for all tasks that have not started.
+    pub(super) fn ask_back(&mut self) {
+        for ticket in self.session.core.revocable(self.session.attached.seat) {
+            self.say(&ControlToWorker::Revoke { ticket });
         }
     }
 
@@ -133,7 +139,7 @@ impl Running<'_> {
 
     /// Has no tasks sent while one is about to end with its worker, or to have ended.
     pub(super) fn mind_the_seat(&mut self) {
-        let shut = self.held.is_some() || self.ladder.hangs();
+        let shut = self.held.is_some() || self.stalled.is_some() || self.ladder.hangs();
         if std::mem::replace(&mut self.shut, shut) == shut {
             return;
         }

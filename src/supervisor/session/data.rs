@@ -30,7 +30,7 @@ const MAX_EVENTS: usize = 1024;
 impl Running<'_> {
     pub(super) fn take_outgoing(&mut self) {
         let (session, writer) = (&self.session, &mut self.writer);
-        let mut broken = false;
+        let (mut broken, mut sent) = (false, 0);
         session
             .core
             .take_outgoing(session.attached.seat, &mut self.outgoing, |task| {
@@ -57,9 +57,14 @@ impl Running<'_> {
                     task.payload,
                 );
                 broken |= queued.is_err();
+                sent += 1;
             });
         self.data_broken |= broken;
         let now = Instant::now();
+        if sent > 0 {
+            self.with_worker += sent;
+            self.pulse.beats(now);
+        }
         for ending in self.outgoing.cancels.drain(..) {
             let ticket = ending.ticket;
             // It may have ended between the two.
@@ -108,6 +113,7 @@ impl Running<'_> {
                 Poll::Ready(Ok(bytes)) => {
                     self.session.reader.filled(bytes);
                     total += bytes;
+                    self.pulse.lives(Instant::now);
                     self.digest()?;
                 }
             }
@@ -247,12 +253,18 @@ impl Running<'_> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let ended = self.events.iter().any(|event| event.ended().is_some());
+        let ended = self.events.iter().filter(|event| event.ended().is_some());
+        let ended = ended.count();
         let (core, slot) = (self.session.core, self.session.slot);
         let seat = self.session.attached.seat;
         core.apply((slot, seat), &mut self.events)
             .map_err(violation)?;
-        if ended {
+        if ended > 0 {
+            self.with_worker = self.with_worker.saturating_sub(ended);
+            if self.with_worker == 0 {
+                self.pulse.rests();
+            }
+            self.goes_on();
             core.control.healthy(slot, self.session.birth.life);
             if !self.ladder.is_empty() {
                 self.ladder

@@ -233,6 +233,7 @@ impl Running<'_> {
         }
         self.end_if_alone();
         self.sacrifice(now);
+        self.beat(now);
         // Only now: what waits would be sent there, and whoever is to end would not be alone.
         self.mind_the_seat();
         if self.retire_at.is_some_and(|at| now >= at) {

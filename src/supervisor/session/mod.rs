@@ -12,6 +12,7 @@
 mod control;
 mod data;
 mod ending;
+mod stall;
 
 use std::{
     future::Future,
@@ -37,10 +38,11 @@ use crate::{
         jitter,
         ladder::Ladder,
         life::Birth,
+        pulse::Pulse,
         relay::Relay,
         session::ending::Partial,
     },
-    task::{FaultPoint, Slot},
+    task::{FaultPoint, Slot, WorkerInfo},
     wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
 };
 
@@ -95,6 +97,12 @@ pub(super) enum Why {
     Operator,
     /// The host's side of it panicked.
     Failed,
+    /// It did not go on.
+    Stalled {
+        /// Whose poll it was.
+        guilty: Option<Ticket>,
+        detail: String,
+    },
     /// It did what no honest worker does.
     Violation(String),
 }
@@ -103,6 +111,7 @@ pub(super) enum Why {
 pub(super) struct Session<'a> {
     pub(super) core: &'a PoolCore,
     pub(super) birth: &'a Birth,
+    pub(super) worker: WorkerInfo,
     pub(super) slot: Slot,
     pub(super) attached: Attached,
     pub(super) data: Stream,
@@ -127,6 +136,9 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         events: Vec::new(),
         ladder: Ladder::new(core.config.knobs.cancel_grace, core.config.knobs.kill),
         allowance: Allowance::new(core.config.table.len()),
+        with_worker: 0,
+        pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
+        stalled: None,
         held: None,
         shut: false,
         partial: None,
@@ -169,6 +181,11 @@ struct Running<'a> {
     events: Vec<Event>,
     ladder: Ladder,
     allowance: Allowance,
+    /// How many tasks it was sent and has not said the end of.
+    with_worker: usize,
+    pulse: Pulse,
+    /// The task that has stalled the worker, which is to be killed for that.
+    stalled: Option<Ticket>,
     /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
     held: Option<Ticket>,
     /// No tasks are sent for now.
@@ -263,6 +280,7 @@ impl Running<'_> {
     fn arm(&mut self, now: Instant, cx: &mut Context<'_>) {
         let due = [
             self.ladder.next(),
+            self.pulse.next().filter(|_| self.why.is_none()),
             self.partial.as_ref().map(Partial::due),
             self.deaf,
             self.closing,
@@ -280,7 +298,10 @@ impl Running<'_> {
         .filter(|at| *at > now)
         .min();
         let Some(at) = due else {
-            self.armed = None;
+            if self.armed.take().is_some() {
+                // Left as it is it would wake an idle pool.
+                self.timer.set(sleep_until(tokio::time::Instant::from(now)));
+            }
             return;
         };
         if self.armed != Some(at) {

@@ -129,6 +129,7 @@ impl Pool {
                 id: task.id.get(),
                 started: task.started,
                 cancelled: task.verdict == Verdict::Cancelled,
+                suspect: task.suspect,
                 poisoned: task.verdict == Verdict::Poisoned,
             });
         }

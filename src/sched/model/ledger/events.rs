@@ -110,7 +110,8 @@ impl Pool {
             // The ladder knows only of tickets that were written.
             183..=186 if ticket <= worker.written => Event::Abandon(slot, ticket),
             187..=190 => {
-                let all = [Doing::Others, Doing::Unknown, Doing::Tasks];
+                let one = Doing::One(ticket);
+                let all = [Doing::Others, Doing::Unknown, Doing::Tasks, one];
                 let doing = random.pick(&all).unwrap();
                 Event::Lost(slot, doing, random.odds(2, 3))
             }

@@ -69,6 +69,7 @@ pub(super) struct Loss {
     pub(super) id: u64,
     pub(super) started: Started,
     pub(super) cancelled: bool,
+    pub(super) suspect: bool,
     pub(super) poisoned: bool,
 }
 

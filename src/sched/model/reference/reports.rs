@@ -176,7 +176,14 @@ impl Reference {
         for flight in &worker.flights {
             let started = worker.started(flight, read);
             let maybe = started != Started::No;
-            if maybe {
+            let all = doing;
+            let doing = match all {
+                Doing::One(guilty) if guilty == flight.ticket => Doing::Tasks,
+                Doing::One(_) => Doing::Others,
+                all => all,
+            };
+            let beside = matches!(all, Doing::One(_)) && doing == Doing::Others;
+            if maybe && !beside {
                 suspects.push((flight.id, flight.name));
             }
             if flight.abandoned {
@@ -188,7 +195,7 @@ impl Reference {
             let kills = match doing {
                 Doing::Others => false,
                 Doing::Unknown => task.spent[0] + 1 >= most && task.spent[0] > 1,
-                Doing::Tasks => true,
+                Doing::Tasks | Doing::One(_) => true,
             };
             let poisoned = maybe && kills && worker.quarantine && !flight.cancelling;
             let poisoned = poisoned && task.terms.idempotent;
@@ -201,6 +208,7 @@ impl Reference {
                     id: flight.id,
                     started: if task.ran { Started::Yes } else { started },
                     cancelled: flight.cancelling,
+                    suspect: doing != Doing::Others,
                     poisoned,
                 });
                 if poisoned {
