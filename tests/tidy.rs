@@ -380,6 +380,38 @@ fn every_file_that_is_named_exists() {
     none("a file that is not there", &wrong);
 }
 
+/// What the patches of `tests/mutants` take out is there to be taken out, or `git apply` refuses them much later.
+#[test]
+fn the_mutants_fit_the_code() {
+    let Ok(dir) = std::fs::read_dir(root().join("tests/mutants")) else {
+        // They are not in the package.
+        return;
+    };
+    let mut wrong = Vec::new();
+    for patch in dir.map(|entry| entry.expect("an entry").path()) {
+        if patch.extension().is_none_or(|kind| kind != "patch") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&patch).expect("a patch");
+        let (mut code, mut before) = (String::new(), String::new());
+        for line in text.lines().chain(["@@"]) {
+            if line.starts_with("@@") || line.starts_with("--- a/") {
+                if !code.contains(&std::mem::take(&mut before)) {
+                    wrong.push(format!("{}: not in the file", patch.display()));
+                }
+                if let Some(path) = line.strip_prefix("--- a/") {
+                    code = format!("\n{}", read(path));
+                }
+                before.push('\n');
+            } else if let Some(rest) = line.strip_prefix([' ', '-']) {
+                before += rest;
+                before.push('\n');
+            }
+        }
+    }
+    none("a mutant that does not apply", &wrong);
+}
+
 /// Whether a file has a test of this name, or a harness of its own that knows a case of this name.
 fn declares(code: &str, name: &str) -> bool {
     let test = code.match_indices("fn ").any(|(at, _)| {

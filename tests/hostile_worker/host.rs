@@ -248,6 +248,8 @@ impl Scene {
                     report, poisoned, ..
                 } => report.pid() == Some(self.pid) && poisoned.is_empty(),
                 PoolEvent::WorkerRetired { reason, .. } => *reason == RetireReason::Quarantine,
+                // What it says of its loop, and its silence, are told.
+                PoolEvent::WorkerStalled { worker, .. } => worker.pid == self.pid,
                 event => matches!(
                     event,
                     PoolEvent::WorkerStarting { .. }
