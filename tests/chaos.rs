@@ -3,7 +3,7 @@
 //! Belongs here: the run and its account. Does not belong here: what the tasks do (`toil`), what goes wrong (`faults`).
 //!
 //! By itself this is the short form; `ACTIX_MP_CHAOS_SEED`, `ACTIX_MP_CHAOS_FAULTS` (of each kind), `ACTIX_MP_CHAOS_TASKS` and
-//! `ACTIX_MP_CHAOS_KINDS` make another. A seed repeats the choices, not the moments at which they meet.
+//! `ACTIX_MP_CHAOS_KINDS` make another; `tests/chaos/RESULTS.md` has the long one. A seed repeats the choices, not the moments at which they meet.
 #![cfg(target_os = "linux")]
 
 #[path = "chaos/faults.rs"]
@@ -55,6 +55,9 @@ fn builder(workers: Workers<PathBuf>, dir: &Path) -> PoolBuilder {
         .start_timeout(ms(1000))
         .cancel_grace(ms(200))
         .grace(ms(200))
+        .heartbeat(ms(100))
+        .stalled_after(ms(500))
+        .kill_stalled(true)
 }
 
 /// What has come of the tasks, in a word each.
@@ -203,6 +206,7 @@ async fn one_host(seed: u64, each: u64, tasks: u64) {
     }
     assert_eq!(status.counts.accepted, account.begun.get());
     assert_clean(&pool);
+    println!("no violation");
     pool.drain(Duration::from_secs(10)).await;
     listening.abort();
 }
