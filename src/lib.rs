@@ -125,8 +125,8 @@ mod wire;
 mod worker;
 
 pub use config::{
-    KillPolicy, Launcher, OnExhausted, Output, PoolConfig, Restart, Retry, Stdio, TaskOptions,
-    WhenFull,
+    Affinity, KillPolicy, Launcher, OnExhausted, Output, PoolConfig, ProcessLimits, Restart, Retry,
+    Stdio, TaskOptions, WhenFull,
 };
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,

@@ -13,16 +13,16 @@ use std::{
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
-    Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError, Counts,
-    CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState, GetStatus,
-    HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy, Launcher, LeastLoaded, LossCause, Map,
-    MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder, PoolConfig,
-    PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder, Recycle, Rejected,
-    RemoteError, Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing, Slot,
-    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect,
-    Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
-    TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError,
-    Workers,
+    Affinity, Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError,
+    Counts, CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState,
+    GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy, Launcher, LeastLoaded,
+    LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder,
+    PoolConfig, PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder,
+    ProcessLimits, Recycle, Rejected, RemoteError, Resize, Restart, Resume, RetireReason, Retry,
+    RoundRobin, Routing, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop,
+    Submit, Subscribe, Suspect, Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta,
+    TaskOptions, TimedOut, TimeoutEnd, TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad,
+    WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -206,10 +206,15 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .heartbeat(Duration::from_secs(1))
         .stalled_after(Duration::from_secs(5))
         .kill_stalled(true)
+        .memory_soft(300 << 20)
+        .memory_hard(1 << 30)
+        .memory_total(3 << 30)
+        .limits(every_limit())
         .max_attempts(2)
         .retry(
             Retry::default()
                 .failed_attempts(2)
+                .memory_attempts(2)
                 .backoff(Duration::from_millis(1), Duration::from_secs(1)),
         )
         .max_tasks(1000)
@@ -233,6 +238,20 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .init_args(Args {
             name: String::new(),
         })
+}
+
+fn every_limit() -> ProcessLimits {
+    let _: [Affinity; 2] = [Affinity::Inherit, Affinity::Spread];
+    ProcessLimits::default()
+        .nice(5)
+        .affinity(Affinity::Cpus(vec![0]))
+        .oom_score_adj(500)
+        .address_space(4 << 30)
+        .cpu_time(Duration::from_secs(60))
+        .core_file(0)
+        .file_size(1 << 20)
+        .open_files(256)
+        .processes(1000)
 }
 
 fn every_launcher() -> Launcher {
@@ -260,6 +279,10 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.heartbeat = Duration::from_secs(1);
     config.stalled_after = Duration::from_secs(5);
     config.kill_stalled = true;
+    config.memory_soft = Some(300 << 20);
+    config.memory_hard = Some(1 << 30);
+    config.memory_total = Some(3 << 30);
+    config.limits = every_limit();
     config.max_attempts = 2;
     config.retry = Retry::default();
     config.max_tasks = Some(1000);
@@ -542,6 +565,7 @@ impl Handler<PoolEvent> for Watcher {
                     | RetireReason::Recycle
                     | RetireReason::Resize
                     | RetireReason::Stuck
+                    | RetireReason::Memory
                     | RetireReason::Quarantine,
                 uptime,
             } => {
@@ -676,6 +700,8 @@ fn every_crash_report(report: &CrashReport) {
     let _: (Option<i32>, Option<i32>) = (report.code(), report.signal());
     let _: (Option<&'static str>, Option<&str>) = (report.signal_name(), report.detail());
     let _: (Duration, u32, bool) = (report.uptime(), report.suspects(), report.poisoned());
+    let _: (Option<usize>, Option<Duration>, u64) =
+        (report.rss(), report.cpu_time(), report.tasks_done());
     let _: &str = report.stderr_tail();
     match report.started() {
         Started::Yes | Started::No | Started::Unknown => {}
@@ -688,6 +714,9 @@ fn every_crash_report(report: &CrashReport) {
         | LossCause::Operator
         | LossCause::Retired
         | LossCause::Init
+        | LossCause::Stalled
+        | LossCause::Memory
+        | LossCause::KernelOom
         | LossCause::Protocol
         | LossCause::PoolGone => {}
         _ => {}
@@ -1012,9 +1041,24 @@ fn builder_has_the_defaults_of_its_docs() {
         heartbeat: 1s,
         stalled_after: 10s,
         kill_stalled: false,
+        memory_soft: None,
+        memory_hard: None,
+        memory_total: None,
+        limits: ProcessLimits {
+            nice: 0,
+            affinity: Inherit,
+            oom_score_adj: None,
+            address_space: None,
+            cpu_time: None,
+            core_file: None,
+            file_size: None,
+            open_files: None,
+            processes: None,
+        },
         max_attempts: 3,
         retry: Retry {
             failed_attempts: 3,
+            memory_attempts: 3,
             backoff_min: 100ms,
             backoff_max: 10s,
         },
@@ -1077,6 +1121,42 @@ fn zero_is_refused_where_it_makes_no_sense() {
     refused(
         builder().retry(Retry::default().failed_attempts(0)),
         zero("retry.failed_attempts"),
+    );
+    refused(builder().memory_soft(0), zero("memory_soft"));
+    refused(builder().memory_hard(0), zero("memory_hard"));
+    refused(builder().memory_total(0), zero("memory_total"));
+    refused(
+        builder().memory_soft(2 << 30).memory_hard(1 << 30),
+        ConfigError::Contradiction {
+            message: "`memory_soft` (2147483648 bytes) is above `memory_hard` (1073741824), so that nobody would live to see it"
+                .to_owned(),
+        },
+    );
+    let limits = ProcessLimits::default;
+    for (limits, knob) in [
+        (limits().address_space(0), "limits.address_space"),
+        (limits().cpu_time(Duration::ZERO), "limits.cpu_time"),
+        (limits().open_files(0), "limits.open_files"),
+        (limits().processes(0), "limits.processes"),
+        (limits().affinity(Affinity::Cpus(vec![])), "limits.affinity"),
+    ] {
+        refused(builder().limits(limits), zero(knob));
+    }
+    refused(
+        builder().limits(limits().nice(20)),
+        ConfigError::TooLarge {
+            knob: "limits.nice",
+            value: "20".to_owned(),
+            most: "19".to_owned(),
+        },
+    );
+    refused(
+        builder().limits(limits().oom_score_adj(-1001)),
+        ConfigError::TooSmall {
+            knob: "limits.oom_score_adj",
+            value: "-1001".to_owned(),
+            least: "-1000".to_owned(),
+        },
     );
     refused(builder().heartbeat(Duration::ZERO), zero("heartbeat"));
     let zero_stall = builder().stalled_after(Duration::ZERO);

@@ -151,6 +151,26 @@ fn poison_fails_where_an_input_does_not_kill() {
     fails(example("poison").arg("64"), "found {} instead of {64}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_shows_who_is_replaced_and_who_is_killed() {
+    let text = succeeds(&mut example("memory"));
+    for words in [
+        "500 pages, 1 MiB leaked by each: no worker had more than 4",
+        "took too much memory and was killed by the pool (SIGKILL)",
+        "over `memory_hard` (100.0 MiB); the task had started, 1 suspect",
+        "attempts Ok(1) and Ok(2)",
+    ] {
+        assert!(text.contains(words), "not there: {words}: {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_fails_where_workers_take_more() {
+    fails(example("memory").arg("200"), "a worker had too much");
+}
+
 #[test]
 fn timeouts_shows_what_callers_are_told() {
     let text = succeeds(&mut example("timeouts"));

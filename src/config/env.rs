@@ -14,7 +14,7 @@ use serde::{
 use crate::{config::PoolConfig, error::ConfigError};
 
 /// Knobs that have knobs in them.
-const GROUPS: [&str; 3] = ["restart", "retry", "stdio"];
+const GROUPS: [&str; 4] = ["limits", "restart", "retry", "stdio"];
 
 /// Those of one task name. The name comes before them in a variable, in lower case.
 const OF_A_TASK: [&str; 4] = ["max_running", "queue_timeout", "run_timeout", "timeout"];

@@ -6,6 +6,8 @@
 
 mod env;
 mod launcher;
+mod limits;
+mod or;
 mod restart;
 mod retry;
 mod stdio;
@@ -15,6 +17,7 @@ mod tests;
 mod text;
 
 pub use launcher::Launcher;
+pub use limits::{Affinity, ProcessLimits};
 pub use restart::Restart;
 pub use retry::Retry;
 pub use stdio::{Output, Stdio};
@@ -22,8 +25,9 @@ pub use task_options::TaskOptions;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use or::{Auto, Limit};
 use serde::{Deserialize, Serialize};
-use text::{Auto, Bytes, Count, Flag, Form as _, Limit, Percent, Span};
+use text::{Bytes, Count, Flag, Form as _, Percent, Span};
 
 const MIB: usize = 1024 * 1024;
 
@@ -146,6 +150,17 @@ pub struct PoolConfig {
     /// Whether it is killed then. Default: no.
     #[serde(with = "Flag")]
     pub kill_stalled: bool,
+    /// From how many bytes in memory on a worker is replaced when its tasks have ended. Default: unlimited.
+    #[serde(with = "Limit::<Bytes>")]
+    pub memory_soft: Option<usize>,
+    /// From how many on it is killed. Default: unlimited.
+    #[serde(with = "Limit::<Bytes>")]
+    pub memory_hard: Option<usize>,
+    /// From how many in all workers together on one of them is killed. Default: unlimited.
+    #[serde(with = "Limit::<Bytes>")]
+    pub memory_total: Option<usize>,
+    /// What each worker process may take of its machine. Default: what its host may.
+    pub limits: ProcessLimits,
     /// How often an idempotent task may start whose workers are lost. Default: 3.
     #[serde(with = "Count::<u32>")]
     pub max_attempts: u32,
@@ -205,6 +220,10 @@ impl Default for PoolConfig {
             heartbeat: Duration::from_secs(1),
             stalled_after: Duration::from_secs(10),
             kill_stalled: false,
+            memory_soft: None,
+            memory_hard: None,
+            memory_total: None,
+            limits: ProcessLimits::default(),
             max_attempts: 3,
             retry: Retry::default(),
             max_tasks: None,

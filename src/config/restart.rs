@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::text::{Auto, Count, Form as _, Limit, Span};
+use crate::config::{
+    or::{Auto, Limit},
+    text::{Count, Form as _, Span},
+};
 
 /// How lost workers are replaced.
 ///

@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::text::{Auto, Form as _, Stream};
+use crate::config::{
+    or::Auto,
+    text::{Form as _, Stream},
+};
 
 /// Where an output stream of a worker goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::text::{Count, Form as _, Limit, Span};
+use crate::config::{
+    or::Limit,
+    text::{Count, Form as _, Span},
+};
 
 /// Knobs for the tasks of one name. Set with [`PoolBuilder::task_options`](crate::PoolBuilder::task_options), or by name in
 /// [`PoolConfig::tasks`](crate::PoolConfig::tasks).

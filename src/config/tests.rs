@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use crate::{
     config::{
-        KillPolicy, OnExhausted, Output, PoolConfig, Restart, Retry, Stdio, TaskOptions, WhenFull,
+        Affinity, KillPolicy, OnExhausted, Output, PoolConfig, ProcessLimits, Restart, Retry,
+        Stdio, TaskOptions, WhenFull,
     },
     error::ConfigError,
 };
@@ -37,9 +38,23 @@ fn unusual() -> PoolConfig {
         heartbeat: Duration::from_millis(250),
         stalled_after: Duration::from_secs(60),
         kill_stalled: true,
+        memory_soft: Some(300 << 20),
+        memory_hard: Some(1 << 30),
+        memory_total: Some(3 << 30),
+        limits: ProcessLimits::default()
+            .nice(-5)
+            .affinity(Affinity::Cpus(vec![0, 1, 2, 8]))
+            .oom_score_adj(-300)
+            .address_space(4 << 30)
+            .cpu_time(Duration::from_secs(60))
+            .core_file(0)
+            .file_size(1 << 20)
+            .open_files(256)
+            .processes(100),
         max_attempts: 1,
         retry: Retry::default()
             .failed_attempts(7)
+            .memory_attempts(8)
             .backoff(Duration::from_millis(1), Duration::from_secs(2)),
         max_tasks: Some(1000),
         max_age: Some(Duration::from_secs(3600)),
@@ -72,8 +87,10 @@ fn the_default_is_written_as_people_read_it() {
         r#""when_full":"reject","#,
         r#""restart":{"budget":"auto","period":"10s","backoff_min":"100ms","backoff_max":"30s"},"#,
         r#""on_exhausted":"open-circuit","timeout":"unlimited","queue_timeout":"unlimited","run_timeout":"unlimited","kill":"on-timeout","#,
-        r#""heartbeat":"1s","stalled_after":"10s","kill_stalled":false,"max_attempts":3,"#,
-        r#""retry":{"failed_attempts":3,"backoff_min":"100ms","backoff_max":"10s"},"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
+        r#""heartbeat":"1s","stalled_after":"10s","kill_stalled":false,"memory_soft":"unlimited","memory_hard":"unlimited","memory_total":"unlimited","#,
+        r#""limits":{"nice":0,"affinity":"inherit","oom_score_adj":"inherit","address_space":"inherit","cpu_time":"inherit","#,
+        r#""core_file":"inherit","file_size":"inherit","open_files":"inherit","processes":"inherit"},"max_attempts":3,"#,
+        r#""retry":{"failed_attempts":3,"memory_attempts":3,"backoff_min":"100ms","backoff_max":"10s"},"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
         r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"tasks":{},"socket_dir":"auto"}"#,
     );
@@ -114,8 +131,21 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_HEARTBEAT", "250ms"),
         ("POOL_STALLED_AFTER", "1m"),
         ("POOL_KILL_STALLED", "true"),
+        ("POOL_MEMORY_SOFT", "300MiB"),
+        ("POOL_MEMORY_HARD", "1GiB"),
+        ("POOL_MEMORY_TOTAL", "3GiB"),
+        ("POOL_LIMITS_NICE", "-5"),
+        ("POOL_LIMITS_AFFINITY", "0-2, 8"),
+        ("POOL_LIMITS_OOM_SCORE_ADJ", "-300"),
+        ("POOL_LIMITS_ADDRESS_SPACE", "4GiB"),
+        ("POOL_LIMITS_CPU_TIME", "1m"),
+        ("POOL_LIMITS_CORE_FILE", "0B"),
+        ("POOL_LIMITS_FILE_SIZE", "1MiB"),
+        ("POOL_LIMITS_OPEN_FILES", "256"),
+        ("POOL_LIMITS_PROCESSES", "100"),
         ("POOL_MAX_ATTEMPTS", "1"),
         ("POOL_RETRY_FAILED_ATTEMPTS", "7"),
+        ("POOL_RETRY_MEMORY_ATTEMPTS", "8"),
         ("POOL_RETRY_BACKOFF_MIN", "1ms"),
         ("POOL_RETRY_BACKOFF_MAX", "2s"),
         ("POOL_MAX_TASKS", "1000"),

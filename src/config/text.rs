@@ -11,10 +11,7 @@ use serde::{
     de::{Error, IntoDeserializer, Unexpected, Visitor, value},
 };
 
-use crate::config::Output;
-
-const AUTO: &str = "auto";
-const UNLIMITED: &str = "unlimited";
+use crate::config::{Affinity, Output};
 
 /// A form of a value, for `#[serde(with = "..")]`.
 pub(super) trait Form: Sized {
@@ -25,6 +22,11 @@ pub(super) trait Form: Sized {
     fn from_text(text: &str) -> Result<Self::Value, String>;
 
     fn from_number(_: u64) -> Option<Self::Value> {
+        None
+    }
+
+    /// Of a number below zero.
+    fn from_negative(_: i64) -> Option<Self::Value> {
         None
     }
 
@@ -59,7 +61,8 @@ impl<F: Form> Visitor<'_> for Reader<F> {
     fn visit_i64<E: Error>(self, number: i64) -> Result<F::Value, E> {
         match u64::try_from(number) {
             Ok(number) => self.visit_u64(number),
-            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+            Err(_) => F::from_negative(number)
+                .ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self)),
         }
     }
 
@@ -90,6 +93,77 @@ impl<N: TryFrom<u64> + Serialize> Form for Count<N> {
 
     fn serialize<S: Serializer>(value: &N, to: S) -> Result<S::Ok, S::Error> {
         value.serialize(to)
+    }
+}
+
+/// A number that may be below zero.
+pub(super) struct Signed<N>(PhantomData<N>);
+
+impl<N: TryFrom<i64> + Serialize> Form for Signed<N> {
+    type Value = N;
+
+    const EXPECTED: &'static str = "a number";
+
+    fn from_text(text: &str) -> Result<N, String> {
+        let number: i64 = text
+            .parse()
+            .map_err(|error: std::num::ParseIntError| error.to_string())?;
+        Self::from_negative(number).ok_or_else(|| "it is too far from 0".to_owned())
+    }
+
+    fn from_number(number: u64) -> Option<N> {
+        Self::from_negative(i64::try_from(number).ok()?)
+    }
+
+    fn from_negative(number: i64) -> Option<N> {
+        N::try_from(number).ok()
+    }
+
+    fn serialize<S: Serializer>(value: &N, to: S) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
+    }
+}
+
+/// CPUs as the kernel writes a list of them, or a word.
+pub(super) struct Cpus;
+
+impl Form for Cpus {
+    type Value = Affinity;
+
+    const EXPECTED: &'static str = "CPUs such as \"0-3,8\", \"spread\" or \"inherit\"";
+
+    fn from_text(text: &str) -> Result<Affinity, String> {
+        match text {
+            "inherit" => return Ok(Affinity::Inherit),
+            "spread" => return Ok(Affinity::Spread),
+            _ => {}
+        }
+        let number = |text: &str| {
+            let number = text.trim().parse::<u16>();
+            number.map_err(|error| format!("{text:?}: {error}"))
+        };
+        let mut cpus = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            cpus.extend(number(first)?..=number(last)?);
+        }
+        Ok(Affinity::Cpus(cpus))
+    }
+
+    fn from_number(number: u64) -> Option<Affinity> {
+        let cpu = u16::try_from(number).ok()?;
+        Some(Affinity::Cpus(vec![cpu]))
+    }
+
+    fn serialize<S: Serializer>(affinity: &Affinity, to: S) -> Result<S::Ok, S::Error> {
+        match affinity {
+            Affinity::Inherit => to.serialize_str("inherit"),
+            Affinity::Spread => to.serialize_str("spread"),
+            Affinity::Cpus(cpus) => {
+                let cpus: Vec<String> = cpus.iter().map(u16::to_string).collect();
+                to.serialize_str(&cpus.join(","))
+            }
+        }
     }
 }
 
@@ -220,64 +294,5 @@ impl Form for Stream {
 
     fn serialize<S: Serializer>(output: &Output, to: S) -> Result<S::Ok, S::Error> {
         output.serialize(to)
-    }
-}
-
-/// A value, or `None` by a word of its own.
-fn or_word<F: Form>(text: &str, word: &str) -> Result<Option<F::Value>, String> {
-    if text == word {
-        return Ok(None);
-    }
-    match F::from_text(text) {
-        Ok(value) => Ok(Some(value)),
-        Err(why) => Err(format!("{why}; or write \"{word}\"")),
-    }
-}
-
-/// What the crate finds out itself unless told.
-pub(super) struct Auto<F>(PhantomData<F>);
-
-impl<F: Form> Form for Auto<F> {
-    type Value = Option<F::Value>;
-
-    const EXPECTED: &'static str = F::EXPECTED;
-
-    fn from_text(text: &str) -> Result<Option<F::Value>, String> {
-        or_word::<F>(text, AUTO)
-    }
-
-    fn from_number(number: u64) -> Option<Option<F::Value>> {
-        F::from_number(number).map(Some)
-    }
-
-    fn serialize<S: Serializer>(value: &Option<F::Value>, to: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => F::serialize(value, to),
-            None => to.serialize_str(AUTO),
-        }
-    }
-}
-
-/// A limit that there may be none of.
-pub(super) struct Limit<F>(PhantomData<F>);
-
-impl<F: Form> Form for Limit<F> {
-    type Value = Option<F::Value>;
-
-    const EXPECTED: &'static str = F::EXPECTED;
-
-    fn from_text(text: &str) -> Result<Option<F::Value>, String> {
-        or_word::<F>(text, UNLIMITED)
-    }
-
-    fn from_number(number: u64) -> Option<Option<F::Value>> {
-        F::from_number(number).map(Some)
-    }
-
-    fn serialize<S: Serializer>(value: &Option<F::Value>, to: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => F::serialize(value, to),
-            None => to.serialize_str(UNLIMITED),
-        }
     }
 }

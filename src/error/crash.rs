@@ -42,10 +42,25 @@ pub enum LossCause {
     Init,
     /// The pool killed it, because it did not go on: see [`PoolBuilder::kill_stalled`](crate::PoolBuilder::kill_stalled).
     Stalled,
+    /// The pool killed it for the memory it took: see [`PoolBuilder::memory_hard`](crate::PoolBuilder::memory_hard) and
+    /// [`PoolBuilder::memory_total`](crate::PoolBuilder::memory_total).
+    Memory,
+    /// The kernel killed it, because the machine or its control group had no memory left.
+    KernelOom,
     /// It broke the protocol and was killed.
     Protocol,
     /// The `System` or arbiter of its pool ended.
     PoolGone,
+}
+
+/// What a process has taken and done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    /// Bytes.
+    pub(crate) resident: Option<usize>,
+    pub(crate) cpu_time: Option<Duration>,
+    /// How many tasks it has ended.
+    pub(crate) done: u64,
 }
 
 /// What is known about one process that ended.
@@ -59,6 +74,7 @@ pub(crate) struct Crash {
     pub(crate) cause: LossCause,
     pub(crate) detail: Option<String>,
     pub(crate) uptime: Duration,
+    pub(crate) vitals: Vitals,
     pub(crate) stderr_tail: String,
 }
 
@@ -146,6 +162,26 @@ impl CrashReport {
         self.shared.uptime
     }
 
+    /// Returns how many bytes it had in memory when it was last looked at; `None` where the system does not tell. That was up
+    /// to a [`heartbeat`](crate::PoolBuilder::heartbeat) before its end, or 250 ms in a pool with limits on memory.
+    #[must_use]
+    pub fn rss(&self) -> Option<usize> {
+        self.shared.vitals.resident
+    }
+
+    /// Returns for how long it was on CPUs, with those of its children that it had waited for; `None` where the system does not
+    /// tell.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.shared.vitals.cpu_time
+    }
+
+    /// Returns how many tasks it had ended.
+    #[must_use]
+    pub fn tasks_done(&self) -> u64 {
+        self.shared.vitals.done
+    }
+
     /// Returns whether this task had started.
     #[must_use]
     pub fn started(&self) -> Started {
@@ -230,6 +266,8 @@ impl CrashReport {
             LossCause::Retired => "replaced before it was empty",
             LossCause::Init => "failed before it was ready",
             LossCause::Stalled => "stalled and was killed by the pool",
+            LossCause::Memory => "took too much memory and was killed by the pool",
+            LossCause::KernelOom => "killed by the kernel for want of memory",
             LossCause::Protocol => "broke the protocol and was killed",
             LossCause::PoolGone => "the System or arbiter of its pool ended",
         })?;

@@ -39,7 +39,7 @@ mod tests;
 
 pub(crate) use codec::cut;
 pub use codec::{CodecError, CodecSide, CodecStep, CodecValue};
-pub(crate) use crash::Crash;
+pub(crate) use crash::{Crash, Vitals};
 pub use crash::{CrashReport, LossCause, Started};
 pub(crate) use near::near_names;
 pub use pool::{ConfigError, StartError, WorkerStartError};

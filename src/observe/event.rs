@@ -37,6 +37,8 @@ pub enum RetireReason {
     Resize,
     /// A task in it that is over its time limit does not end.
     Stuck,
+    /// It has more in memory than it should: the pool's `memory_soft`, or another of the limits on memory while it was idle.
+    Memory,
     /// No suspects are left: it was for them alone.
     Quarantine,
 }

@@ -10,7 +10,7 @@ use crate::{
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
     },
-    pool::PoolBuilder,
+    pool::{PoolBuilder, resources},
     sched::{RestartRules, RetryRules, Routing},
     supervisor::{Config, TaskTable},
     task::{Slot, TimeLimits},
@@ -58,6 +58,7 @@ impl<A> PoolBuilder<A> {
         };
         let retry = RetryRules {
             lost: knobs.max_attempts,
+            memory: knobs.retry.memory_attempts,
             failed: knobs.retry.failed_attempts,
             backoff_min: knobs.retry.backoff_min,
             backoff_max: knobs.retry.backoff_max,
@@ -166,6 +167,7 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
         ("timeout", knobs.timeout == Some(Duration::ZERO)),
         ("queue_timeout", knobs.queue_timeout == Some(Duration::ZERO)),
         ("run_timeout", knobs.run_timeout == Some(Duration::ZERO)),
+        ("retry.memory_attempts", knobs.retry.memory_attempts == 0),
         ("heartbeat", knobs.heartbeat.is_zero()),
         ("stalled_after", knobs.stalled_after.is_zero()),
     ] {
@@ -193,6 +195,7 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
             platform: std::env::consts::OS,
         });
     }
+    resources::check(knobs)?;
     let (restart, retry) = (knobs.restart, knobs.retry);
     for (what, min, max) in [
         ("restart", restart.backoff_min, restart.backoff_max),

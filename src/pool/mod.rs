@@ -11,6 +11,7 @@ mod lenience;
 mod map;
 mod messages;
 mod process;
+mod resources;
 mod respond;
 mod start;
 mod status;

@@ -13,7 +13,8 @@
 //!                         │   no attempt spent                │  │
 //!                         ├───────────────────────────────────┘  │ lost, idempotent: others' doing, or the first time in doubt
 //!        its time is here │                                      │
-//!                       Later ◀──────────────────────────────────┤ failed, idempotent: the error may go away
+//!                       Later ◀──────────────────────────────────┤ failed, idempotent: the error may go away; or lost the
+//!                         │                                      │ first time that there was no memory for its worker
 //!                         └─ cancel: settled                     │
 //!                                          assign, alone         │
 //!                      Suspect ◀─────────────────────────────────┘ lost, idempotent: its doing, perhaps
@@ -37,8 +38,8 @@ mod routing;
 mod tests;
 
 pub(crate) use ledger::{
-    Cancelled, Dispatch, Doing, Expired, Finished, Full, Ledger, Limits, NewTask, Over, Seat,
-    Ticket, Verdict, Violation,
+    Burden, Cancelled, Death, Dispatch, Doing, Expired, Finished, Full, Ledger, Limits, NewTask,
+    Over, Seat, Ticket, Verdict, Violation,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
 pub(crate) use retry::{RetryRules, Spent};

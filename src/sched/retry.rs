@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct RetryRules {
     /// How often a task may start whose workers are lost.
     pub(crate) lost: u32,
+    /// How often one may start whose workers die for want of memory.
+    pub(crate) memory: u32,
     /// How often one may start whose own errors may go away.
     pub(crate) failed: u32,
     pub(crate) backoff_min: Duration,
@@ -35,8 +37,10 @@ impl RetryRules {
 /// What the runs of a task that came to nothing have cost it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
-    /// Workers that were lost with it.
+    /// Workers that were lost with it, those excepted that died for want of memory.
     pub(crate) lost: u32,
+    /// Those.
+    pub(crate) memory: u32,
     /// Errors of its own.
     pub(crate) failed: u32,
 }
@@ -44,7 +48,14 @@ pub(crate) struct Spent {
 impl Spent {
     /// Which run the next one is, counted from 1.
     pub(crate) fn attempt(self) -> u32 {
-        1_u32.saturating_add(self.lost).saturating_add(self.failed)
+        1_u32
+            .saturating_add(self.failed)
+            .saturating_add(self.deaths())
+    }
+
+    /// How many workers have died with it.
+    pub(crate) fn deaths(self) -> u32 {
+        self.lost.saturating_add(self.memory)
     }
 }
 
@@ -57,6 +68,7 @@ mod tests {
     fn rules(min: Duration, max: Duration) -> RetryRules {
         RetryRules {
             lost: 3,
+            memory: 3,
             failed: 3,
             backoff_min: min,
             backoff_max: max,
@@ -90,6 +102,7 @@ mod tests {
         assert_eq!(at_once.backoff(u32::MAX, u64::MAX), Duration::ZERO);
         let most = Spent {
             lost: u32::MAX,
+            memory: u32::MAX,
             failed: u32::MAX,
         };
         assert_eq!(most.attempt(), u32::MAX);

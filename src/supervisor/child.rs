@@ -24,6 +24,11 @@ pub(crate) trait WorkerProcess {
     /// Ends the process group.
     fn kill(&mut self);
 
+    /// The time that it had on CPUs. Known once it has ended, where the system tells.
+    fn cpu_time(&self) -> Option<Duration> {
+        None
+    }
+
     /// Ends the process group and waits for the end, without a runtime, for at most `limit`.
     fn kill_now(&mut self, limit: Duration);
 }
@@ -49,6 +54,7 @@ mod linux {
     use tokio::io::unix::AsyncFd;
 
     use super::{ExitStatus, WorkerProcess};
+    use crate::supervisor::meter;
 
     /// A child process watched through a pidfd: no signal handler, and nobody else's children.
     #[derive(Debug)]
@@ -57,6 +63,7 @@ mod linux {
         /// `None` when the process had gone before it could be watched.
         watched: Option<AsyncFd<OwnedFd>>,
         exited: Option<ExitStatus>,
+        cpu_time: Option<Duration>,
     }
 
     impl OsProcess {
@@ -88,6 +95,7 @@ mod linux {
                 child,
                 watched,
                 exited: None,
+                cpu_time: None,
             })
         }
 
@@ -102,6 +110,8 @@ mod linux {
         /// The process is a zombie, or gone: kills what is left of its group, then reaps it.
         fn reap(&mut self) -> ExitStatus {
             self.signal_group(Signal::KILL);
+            // Nobody remembers it once it is reaped.
+            self.cpu_time = meter::cpu_time(self.child.id());
             let exit = match self.child.try_wait() {
                 Ok(Some(status)) => ExitStatus {
                     code: status.code(),
@@ -156,6 +166,10 @@ mod linux {
             {
                 let _ = pidfd_send_signal(watched.get_ref(), Signal::KILL);
             }
+        }
+
+        fn cpu_time(&self) -> Option<Duration> {
+            self.cpu_time
         }
 
         fn kill_now(&mut self, limit: Duration) {

@@ -177,6 +177,7 @@ fn lost_worker_is_500_without_its_stderr() {
         cause: LossCause::Signal,
         detail: Some(SECRET.to_owned()),
         uptime: Duration::from_secs(1),
+        vitals: crate::error::Vitals::default(),
         stderr_tail: format!("cannot read {SECRET}"),
     };
     is_500(TaskError::WorkerLost(CrashReport::new(

@@ -51,9 +51,33 @@ pub(crate) struct StartConfig {
     pub(crate) own_group: bool,
     /// It was started by another program, which may be the leader of that group.
     pub(crate) wrapped: bool,
-    /// By how much it gives way to others on the CPUs.
-    pub(crate) niceness: u8,
+    pub(crate) confines: Confines,
     pub(crate) lineage: Lineage,
+}
+
+/// What a worker may take of its machine, which it sees to itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Confines {
+    /// By how much it gives way to others on the CPUs, if it can.
+    pub(crate) modesty: u8,
+    /// The same, or it does not serve.
+    pub(crate) nice: i8,
+    /// Empty for those it has.
+    pub(crate) cpus: Vec<u16>,
+    pub(crate) oom_score_adj: Option<i16>,
+    pub(crate) limits: Vec<(Resource, u64)>,
+}
+
+/// What the operating system can limit of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Resource {
+    AddressSpace,
+    CoreFile,
+    /// In seconds.
+    CpuTime,
+    FileSize,
+    OpenFiles,
+    Processes,
 }
 
 /// What a process knows of itself for the sake of a pool in it.

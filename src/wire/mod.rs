@@ -26,7 +26,8 @@ pub(crate) use frame::{
     frame_bytes, parse,
 };
 pub(crate) use handshake::{
-    Channel, Hello, Lineage, Offer, PROTOCOL, Place, StartConfig, TOKEN_BYTES, Token, Welcome,
+    Channel, Confines, Hello, Lineage, Offer, PROTOCOL, Place, Resource, StartConfig, TOKEN_BYTES,
+    Token, Welcome,
 };
 pub use json::Json;
 pub(crate) use payload::Payload;

@@ -21,6 +21,7 @@ use crate::{
     wire::{Channel, Hello, StartConfig, codec},
     worker::{
         MakeKin, Origin, Program, ServeEnd,
+        confine::confine,
         control::{self, Group, Signals},
         serve,
     },
@@ -40,15 +41,15 @@ const BAD_START: i32 = 2;
 /// Serves the host that started this process. Never returns. `kin` makes workers of its own kind.
 pub(crate) fn enter(program: Arc<Program>, kin: MakeKin) -> ! {
     let code = match start() {
-        Ok((config, signals)) => {
+        Ok(start) => {
             // Inside a runtime another cannot be run, so it gets a thread.
             if tokio::runtime::Handle::try_current().is_err() {
-                run(program, kin, config, signals)
+                run(program, kin, start)
             } else {
                 thread::Builder::new()
                     .name("worker".to_owned())
                     .stack_size(8 * 1024 * 1024)
-                    .spawn(move || run(program, kin, config, signals))
+                    .spawn(move || run(program, kin, start))
                     .map_or(BAD_START, |running| running.join().unwrap_or(BAD_START))
             }
         }
@@ -69,8 +70,16 @@ fn complain(message: &str) {
     let _ = io::stderr().write_all(format!("actix-multiprocess: {message}\n").as_bytes());
 }
 
+/// What a worker begins with.
+struct Start {
+    config: StartConfig,
+    signals: Signals,
+    /// Whether it takes no more of its machine than it may.
+    confined: Result<(), RemoteError>,
+}
+
 /// Reads what the host has sent and takes the signals that are not this process's to handle.
-fn start() -> io::Result<(StartConfig, Signals)> {
+fn start() -> io::Result<Start> {
     let signals = Signals::catch()?;
     #[cfg(unix)]
     let bytes = super::stdin::take()?;
@@ -89,18 +98,23 @@ fn start() -> io::Result<(StartConfig, Signals)> {
         bytes
     };
     let (config, _): (StartConfig, _) = codec::decode_header(&bytes).map_err(io::Error::other)?;
-    #[cfg(unix)]
-    if config.niceness > 0 {
-        // One that may not is as good a worker.
-        let _ = rustix::process::nice(config.niceness.into());
-    }
     // A stopped worker goes on when its host dies, to find the life line cut and end.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::CONT))?;
-    Ok((config, signals))
+    let confined = confine(&config.confines);
+    Ok(Start {
+        config,
+        signals,
+        confined,
+    })
 }
 
-fn run(program: Arc<Program>, kin: MakeKin, config: StartConfig, signals: Signals) -> i32 {
+fn run(program: Arc<Program>, kin: MakeKin, start: Start) -> i32 {
+    let Start {
+        config,
+        signals,
+        confined,
+    } = start;
     let worker = WorkerInfo::new(
         Slot::new(config.slot),
         config.generation,
@@ -138,7 +152,7 @@ fn run(program: Arc<Program>, kin: MakeKin, config: StartConfig, signals: Signal
     if control.is_err() {
         return FAILED;
     }
-    let mut setup = set_up(&program, &worker);
+    let mut setup = confined.and_then(|()| set_up(&program, &worker));
     capture::install();
     let system = match program
         .runtime

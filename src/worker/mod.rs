@@ -15,6 +15,7 @@
 //!  └────────────────────────────────────────────┘
 //! ```
 
+mod confine;
 mod control;
 mod entry;
 mod executor;

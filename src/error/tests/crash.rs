@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{report, segfault};
-use crate::error::{Crash, LossCause, Started};
+use crate::error::{Crash, LossCause, Started, Vitals};
 
 #[track_caller]
 fn check(crash: Crash, started: Started, suspects: u32, text: &str) {
@@ -106,6 +106,18 @@ fn each_cause_has_its_words() {
         "stalled and was killed by the pool (SIGKILL)",
     );
     check_cause(
+        LossCause::Memory,
+        None,
+        Some(9),
+        "took too much memory and was killed by the pool (SIGKILL)",
+    );
+    check_cause(
+        LossCause::KernelOom,
+        None,
+        Some(9),
+        "killed by the kernel for want of memory (SIGKILL)",
+    );
+    check_cause(
         LossCause::Protocol,
         None,
         None,
@@ -181,6 +193,11 @@ fn accessors_give_what_was_recorded() {
         code: Some(3),
         detail: Some("detail".to_owned()),
         stderr_tail: "tail".to_owned(),
+        vitals: Vitals {
+            resident: Some(4 << 20),
+            cpu_time: Some(Duration::from_millis(70)),
+            done: 12,
+        },
         ..segfault()
     };
     let report = report(crash, Started::Unknown, 2);
@@ -193,6 +210,9 @@ fn accessors_give_what_was_recorded() {
     assert_eq!(report.cause(), &LossCause::Signal);
     assert_eq!(report.detail(), Some("detail"));
     assert_eq!(report.uptime(), Duration::from_millis(1234));
+    assert_eq!(report.rss(), Some(4 << 20));
+    assert_eq!(report.cpu_time(), Some(Duration::from_millis(70)));
+    assert_eq!(report.tasks_done(), 12);
     assert_eq!(report.started(), Started::Unknown);
     assert_eq!(report.suspects(), 2);
     assert_eq!(report.stderr_tail(), "tail");

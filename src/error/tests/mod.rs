@@ -13,7 +13,9 @@ mod task;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CodecError, CodecSide, CodecStep, CodecValue, Crash, CrashReport, LossCause, Started};
+use super::{
+    CodecError, CodecSide, CodecStep, CodecValue, Crash, CrashReport, LossCause, Started, Vitals,
+};
 use crate::task::Slot;
 
 /// A worker that ended with a segmentation fault.
@@ -27,6 +29,7 @@ fn segfault() -> Crash {
         cause: LossCause::Signal,
         detail: None,
         uptime: Duration::from_millis(1234),
+        vitals: Vitals::default(),
         stderr_tail: String::new(),
     }
 }

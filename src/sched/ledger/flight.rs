@@ -13,6 +13,15 @@ use crate::{
     task::TaskId,
 };
 
+/// What a worker has to lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Burden {
+    /// The one of its tasks that was accepted first.
+    pub(crate) oldest: Option<TaskId>,
+    /// All of them may run again.
+    pub(crate) runs_again: bool,
+}
+
 impl<P, R> Ledger<P, R> {
     /// A worker says that it is about to poll a task for the first time.
     pub(crate) fn started(&mut self, seat: Seat, ticket: Ticket) -> Result<TaskId, Violation> {
@@ -103,6 +112,23 @@ impl<P, R> Ledger<P, R> {
             .filter(|(_, flight)| !flight.started && !flight.cancelling)
             .map(|(ticket, _)| *ticket)
             .collect()
+    }
+
+    /// What would be lost with a worker.
+    pub(crate) fn burden(&self, seat: Seat) -> Option<Burden> {
+        let place = self.place(seat).filter(|place| place.taken)?;
+        let awaited = place.flights.values().filter(|flight| !flight.abandoned);
+        let mut burden = Burden {
+            oldest: None,
+            runs_again: true,
+        };
+        for flight in awaited {
+            let oldest = burden.oldest.unwrap_or(flight.id);
+            burden.oldest = Some(oldest.min(flight.id));
+            burden.runs_again &= (self.tasks.get(flight.id.get()))
+                .is_some_and(|task| task.terms.idempotent && !flight.cancelling);
+        }
+        Some(burden)
     }
 
     /// Every task in flight that is not being cancelled yet.

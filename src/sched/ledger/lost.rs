@@ -3,6 +3,8 @@
 //! Belongs here: who runs again, where, and at whose cost. Does not belong here: what the others are told.
 //! Invariant: of a task that is not idempotent, and may have started, nothing runs again.
 
+use std::time::Instant;
+
 use crate::{
     error::Started,
     sched::ledger::{
@@ -36,20 +38,38 @@ impl Doing {
     }
 }
 
+/// How a worker has gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Death {
+    pub(crate) doing: Doing,
+    /// All that it had said was read.
+    pub(crate) read: bool,
+    /// There was no memory for it, and when that was.
+    pub(crate) shortage: Option<Instant>,
+}
+
 /// Where a task goes that runs again.
 enum Again {
     No,
     AtOnce,
+    /// When this many have died with it for want of memory.
+    Later(u32),
     InQuarantine,
 }
 
 impl<P, R> Ledger<P, R> {
-    /// This worker has gone, and its seat is free. `read` says that all that it had said was read.
+    /// This worker has gone, and its seat is free.
     ///
     /// What had surely not started goes back, no attempt spent. Of the rest, the suspects, what is idempotent runs again: alone
     /// in quarantine, unless the end was others' doing. The benefit of the doubt it has once: killed from outside, it goes on
-    /// beside others, which is what an operator or a machine short of memory costs.
-    pub(crate) fn lost(&mut self, seat: Seat, doing: Doing, read: bool) -> Lost<R> {
+    /// beside others, which is what an operator or a machine short of memory costs; for the latter it waits.
+    pub(crate) fn lost(
+        &mut self,
+        seat: Seat,
+        death: Death,
+        mut random: impl FnMut() -> u64,
+    ) -> Lost<R> {
+        let Death { doing, read, .. } = death;
         let mut lost = Lost {
             settled: Vec::new(),
             requeued: 0,
@@ -90,17 +110,27 @@ impl<P, R> Ledger<P, R> {
             let again = if ending {
                 Again::No
             } else {
-                self.runs_again_after(id, started, own, quarantine)
+                let death = Death {
+                    doing: own,
+                    ..death
+                };
+                self.runs_again_after(id, started, death, quarantine)
             };
             match again {
                 Again::AtOnce if quarantine => self.suspect(id),
                 Again::AtOnce => self.requeue(id),
+                Again::Later(nth) => {
+                    let wait = self.rules.backoff(nth, random());
+                    let at = death.shortage.and_then(|now| now.checked_add(wait));
+                    self.wait_until(id, at);
+                }
                 Again::InQuarantine => {
                     self.suspect(id);
                     isolated.push(id);
                 }
                 Again::No => {
-                    let deaths = self.tasks.get(id.get()).map_or(0, |task| task.spent.lost);
+                    let deaths = self.tasks.get(id.get()).map(|task| task.spent.deaths());
+                    let deaths = deaths.unwrap_or(0);
                     let poisoned = quarantine
                         && !ending
                         && started != Started::No
@@ -143,10 +173,10 @@ impl<P, R> Ledger<P, R> {
         &mut self,
         id: TaskId,
         started: Started,
-        doing: Doing,
+        death: Death,
         quarantine: bool,
     ) -> Again {
-        let most = self.rules.lost;
+        let (doing, rules) = (death.doing, self.rules);
         let Some(task) = self.tasks.get_mut(id.get()) else {
             return Again::No;
         };
@@ -162,19 +192,24 @@ impl<P, R> Ledger<P, R> {
         }
         // Alone, it was the cause: but for what comes from outside.
         let guilty = quarantine && doing == Doing::Tasks;
-        if guilty || task.spent.lost.saturating_add(1) >= most {
+        let (spent, most) = match death.shortage {
+            None => (&mut task.spent.lost, rules.lost),
+            Some(_) => (&mut task.spent.memory, rules.memory),
+        };
+        if guilty || spent.saturating_add(1) >= most {
             return Again::No;
         }
         task.ran = true;
-        task.spent.lost += 1;
+        *spent += 1;
+        let nth = *spent;
         if quarantine {
             // A suspect still.
             return Again::AtOnce;
         }
-        if doing == Doing::Unknown && task.spent.lost == 1 {
-            Again::AtOnce
-        } else {
-            Again::InQuarantine
+        match (doing, nth, death.shortage) {
+            (Doing::Unknown, 1, None) => Again::AtOnce,
+            (Doing::Unknown, 1, Some(_)) => Again::Later(nth),
+            _ => Again::InQuarantine,
         }
     }
 }

@@ -24,9 +24,10 @@ mod waiting;
 use std::time::Instant;
 
 pub(crate) use clocks::Over;
+pub(crate) use flight::Burden;
 #[cfg(test)]
 pub(crate) use keys::candidates;
-pub(crate) use lost::Doing;
+pub(crate) use lost::{Death, Doing};
 pub(crate) use messages::{
     Cancelled, Dispatch, Expired, Finished, Full, Limits, Lost, LostTask, NewTask, Quantities,
     Ticket, Unsettled, Verdict, Violation,

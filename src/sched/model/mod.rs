@@ -22,6 +22,7 @@ use crate::sched::RetryRules;
 /// Some rules.
 pub(in crate::sched) const RULES: RetryRules = RetryRules {
     lost: 3,
+    memory: 3,
     failed: 3,
     backoff_min: Duration::from_millis(200),
     backoff_max: Duration::from_millis(2000),

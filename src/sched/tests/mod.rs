@@ -13,7 +13,7 @@ mod what_waits_for_two_things_gets_both;
 use std::time::Instant;
 
 use crate::{
-    sched::{Doing, Ledger, NewTask, Seat, Ticket, ledger::Lost, model::RULES},
+    sched::{Death, Doing, Ledger, NewTask, Seat, Ticket, ledger::Lost, model::RULES},
     task::{Slot, TaskId, Terms, TimeLimits},
 };
 
@@ -36,7 +36,12 @@ fn lose(ledger: &mut Ledger<(), &'static str>, seat: Seat, innocent: bool) -> Lo
     } else {
         Doing::Tasks
     };
-    ledger.lost(seat, doing, true)
+    let death = Death {
+        doing,
+        read: true,
+        shortage: None,
+    };
+    ledger.lost(seat, death, || 0)
 }
 
 fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive: bool) -> TaskId {

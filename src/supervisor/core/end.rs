@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Rejected, Started},
+    error::{Crash, CrashReport, LossCause, Rejected, Started, Vitals},
     supervisor::{
         PoolCore,
         core::{Admission, After},
@@ -123,6 +123,7 @@ impl Crash {
             cause: LossCause::PoolGone,
             detail: None,
             uptime: Duration::ZERO,
+            vitals: Vitals::default(),
             stderr_tail: String::new(),
         }
     }

@@ -11,6 +11,8 @@ mod clock;
 mod end;
 mod intake;
 mod lanes;
+mod lost;
+mod memory;
 mod quarantine;
 mod reported;
 mod settle;
@@ -32,8 +34,8 @@ use parking_lot::{Mutex, MutexGuard};
 pub(crate) use end::End;
 pub(crate) use intake::SubmitTask;
 pub(crate) use lanes::{Attached, EndedFor, Ending, Outgoing};
+pub(crate) use lost::Guilt;
 pub(crate) use reported::Event;
-pub(crate) use settle::Guilt;
 
 use crate::{
     config::PoolConfig,
@@ -45,6 +47,7 @@ use crate::{
         budget::ResultBudget,
         control::Control,
         core::{clock::Alarm, lanes::Signal},
+        oom::Explained,
         reply::{Reply, Settled},
     },
     task::{Fault, FaultPoint, Priority, TaskId},
@@ -66,6 +69,10 @@ struct Lane {
     signal: Arc<Signal>,
     control: Vec<ControlToWorker>,
     cancels: Vec<Ending>,
+    /// How many bytes its worker had in memory when it was last looked at.
+    resident: usize,
+    /// It is to end, because all workers together had so many.
+    too_much: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -115,6 +122,8 @@ pub(crate) struct PoolCore {
     queue_limit: AtomicUsize,
     /// Notified when the last task has settled.
     pub(crate) idle: tokio::sync::Notify,
+    /// Which ends the kernel is known to have brought about.
+    pub(super) explained: Explained,
 }
 
 impl PoolCore {
@@ -140,6 +149,7 @@ impl PoolCore {
             queue_limit,
             control: Control::new(slots, config.rules),
             fault: Fault::default(),
+            explained: Explained::default(),
             idle: tokio::sync::Notify::new(),
             config,
         })

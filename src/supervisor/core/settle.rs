@@ -4,34 +4,23 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Rejected, Started, TimeoutEnd, capture, signal},
+    error::{Rejected, TimeoutEnd, capture},
     observe::{Counts, PoolEvent, log},
-    sched::{Cancelled, Doing, Finished, Seat, Ticket, Verdict, Violation},
+    sched::{Cancelled, Finished, Seat, Ticket, Violation},
     supervisor::{
         PoolCore,
         core::{
             After, EndedFor, Event, State, in_the_fall_of_a_routing,
-            reported::{ended_for, ended_waiting, timed_out},
+            reported::{ended_waiting, timed_out},
         },
         jitter,
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
 };
-
-/// Whose doing the end of a worker was, as far as its session knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guilt {
-    /// Not its tasks'.
-    Nobody,
-    /// Perhaps that of any of them.
-    Somebody,
-    /// That of this one.
-    One(Ticket),
-}
 
 impl PoolCore {
     /// Somebody wants a task to end. With `abandon` nobody waits for it any more.
@@ -198,69 +187,6 @@ impl PoolCore {
         }
         self.finish(after);
         verdict
-    }
-
-    /// A worker has gone. `guilt` says whose doing it was, `read` that all it had said was read.
-    ///
-    /// Returns how many tasks were settled and how many went back to the queue.
-    pub(crate) fn lost(
-        &self,
-        seat: Seat,
-        crash: &Arc<Crash>,
-        guilt: Guilt,
-        read: bool,
-    ) -> (usize, usize) {
-        let mut after = After::default();
-        let (settled, requeued) = {
-            let mut guard = self.lock();
-            let state = &mut *guard;
-            let doing = match guilt {
-                Guilt::Nobody => Doing::Others,
-                Guilt::One(ticket) => Doing::One(ticket),
-                Guilt::Somebody => match (&crash.cause, crash.code, crash.signal) {
-                    // Whoever sent it; it is no signal that code gets for what it does.
-                    (LossCause::Signal, _, Some(signal::KILL)) => Doing::Unknown,
-                    // It did not answer any more, which somebody may have seen to.
-                    (LossCause::Stalled, ..) => Doing::Unknown,
-                    // It did not end, or its host's side of it did.
-                    (_, None, None) => Doing::Unknown,
-                    _ => Doing::Tasks,
-                },
-            };
-            let lost = state.ledger.lost(seat, doing, read);
-            state.counts.retried += lost.again;
-            if let Some(number) = lost.inquest {
-                state.inquests.insert(number, Arc::clone(crash));
-            }
-            let settled = lost.settled.len();
-            for task in lost.settled {
-                let outcome = match task.verdict {
-                    Verdict::Cancelled => {
-                        let started = task.started != Started::No;
-                        match (task.over, started) {
-                            (Some(over), true) => timed_out(over, TimeoutEnd::WithWorker),
-                            (over, started) => ended_for(over, started, false),
-                        }
-                    }
-                    verdict => {
-                        let suspects = if task.suspect { lost.suspects } else { 0 };
-                        let report = CrashReport::new(Arc::clone(crash), task.started, suspects);
-                        Settled::WorkerLost(match verdict {
-                            Verdict::Poisoned => report.poisoning(),
-                            _ => report,
-                        })
-                    }
-                };
-                after.settle_lost(state, task.id, task.reply, outcome);
-            }
-            if lost.requeued > 0 {
-                self.requeued(state);
-            }
-            self.freed(state, &mut after);
-            (settled, lost.requeued)
-        };
-        self.finish(after);
-        (settled, requeued)
     }
 
     /// Does what must not be done under the lock. A reply that panics harms no other.

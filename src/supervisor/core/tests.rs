@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     config::{Launcher, PoolConfig},
-    error::{Crash, LossCause, Rejected, Started, WorkerStartError},
+    error::{Crash, LossCause, Rejected, Started, Vitals, WorkerStartError},
     sched::{RestartRules, RetryRules, Seat, Ticket},
     supervisor::{
         Config, Launch, LaunchOrder, Launched, PoolCore, SubmitTask, TaskTable,
@@ -63,6 +63,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
             },
             retry: RetryRules {
                 lost: 3,
+                memory: 3,
                 failed: 3,
                 backoff_min: Duration::ZERO,
                 backoff_max: Duration::ZERO,
@@ -111,6 +112,7 @@ fn lose(core: &PoolCore) {
         cause: LossCause::Signal,
         detail: None,
         uptime: Duration::ZERO,
+        vitals: Vitals::default(),
         stderr_tail: String::new(),
     };
     core.lost(A, &Arc::new(crash), Guilt::Somebody, true);

@@ -26,7 +26,7 @@ use actix::WeakAddr;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    error::{CrashReport, LossCause, Started, WorkerStartError, capture},
+    error::{CrashReport, LossCause, Started, Vitals, WorkerStartError, capture},
     ipc::{Endpoint, SocketPlace},
     observe::{ExitStatus, PoolEvent, SlotState},
     sched::Seat,
@@ -138,6 +138,7 @@ pub(super) async fn live(mut birth: Birth, mut commands: UnboundedReceiver<Comma
                     detail: Some(format!("the host's session panicked: {panic}")),
                     guilt: Guilt::Somebody,
                     read: false,
+                    vitals: Vitals::default(),
                 },
             );
             LifeEnded::Abnormally
@@ -204,6 +205,7 @@ fn unready_as(
         exit,
         unread: false,
         why,
+        vitals: Vitals::default(),
         retired: None,
     };
     ended_as(birth, guard, ended, born)
@@ -259,7 +261,10 @@ async fn run(
                 // It had come as far as to connect, so `init()` is not to blame.
                 WorkerStartError::ExitedEarly { .. } if stage != CONNECTING => {
                     let launched = guard.launched.as_mut();
-                    let crash = crash(birth, launched, exit, decided, ended_itself(exit), None);
+                    let crash = {
+                        let cause = (ended_itself(exit), None);
+                        crash(birth, launched, exit, decided, cause, Vitals::default())
+                    };
                     WorkerStartError::Lost(CrashReport::new(crash, Started::No, 0))
                 }
                 error => with_stderr(error, guard),
@@ -274,6 +279,7 @@ async fn run(
                     detail: Some(error.to_string()),
                     guilt: Guilt::Somebody,
                     read: true,
+                    vitals: Vitals::default(),
                 },
             );
             core.control.start_failed(slot, error);

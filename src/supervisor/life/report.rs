@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Started, WorkerStartError},
+    error::{Crash, CrashReport, LossCause, Started, Vitals, WorkerStartError},
     observe::{ExitStatus, PoolEvent, PoolState},
     supervisor::{
         Launched,
@@ -26,6 +26,8 @@ pub(super) struct Loss {
     pub(super) guilt: Guilt,
     /// All that it had said was read.
     pub(super) read: bool,
+    /// As far as its session knows.
+    pub(super) vitals: Vitals,
 }
 
 /// Settles what the worker had and says how it ended.
@@ -76,6 +78,18 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             guilty.map_or(Guilt::Somebody, Guilt::One),
             LifeEnded::Sacrificed,
         ),
+        Why::Memory { guilt, detail } => (
+            LossCause::Memory,
+            Some(detail),
+            guilt,
+            LifeEnded::Sacrificed,
+        ),
+        Why::KernelOom(detail) => (
+            LossCause::KernelOom,
+            Some(detail),
+            Guilt::Perhaps,
+            LifeEnded::Abnormally,
+        ),
         Why::Violation(detail) => (
             LossCause::Protocol,
             Some(detail),
@@ -86,7 +100,8 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     let planned = outcome == LifeEnded::Asked;
     if planned {
         // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
-        let crash = crash(birth, guard.launched.as_mut(), exit, born, cause, detail);
+        let launched = guard.launched.as_mut();
+        let crash = crash(birth, launched, exit, born, (cause, detail), ended.vitals);
         if let Some(seat) = guard.seat.take() {
             birth.core.lost(seat, &crash, guilt, read);
         }
@@ -103,6 +118,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             detail,
             guilt,
             read,
+            vitals: ended.vitals,
         };
         report(birth, guard, exit, born, loss);
     }
@@ -123,8 +139,8 @@ pub(super) fn crash(
     launched: Option<&mut Launched>,
     exit: Option<ExitStatus>,
     born: Instant,
-    cause: LossCause,
-    detail: Option<String>,
+    (cause, detail): (LossCause, Option<String>),
+    vitals: Vitals,
 ) -> Arc<Crash> {
     let launched = launched.map(|launched| &*launched);
     Arc::new(Crash {
@@ -136,6 +152,10 @@ pub(super) fn crash(
         cause,
         detail,
         uptime: born.elapsed(),
+        vitals: Vitals {
+            cpu_time: launched.and_then(|launched| launched.process.cpu_time()),
+            ..vitals
+        },
         stderr_tail: stderr_tail(launched),
     })
 }
@@ -149,7 +169,8 @@ pub(super) fn report(
     loss: Loss,
 ) {
     let launched = guard.launched.as_mut();
-    let crash = crash(birth, launched, exit, born, loss.cause, loss.detail);
+    let cause = (loss.cause, loss.detail);
+    let crash = crash(birth, launched, exit, born, cause, loss.vitals);
     let core = &birth.core;
     let (mut lost, mut requeued) = match guard.seat.take() {
         Some(seat) => core.lost(seat, &crash, loss.guilt, loss.read),

@@ -10,7 +10,7 @@ use crate::{
     ipc::{Endpoint, PeerExpectation, Stream},
     observe::{ExitStatus, PoolEvent, SlotState},
     supervisor::{
-        LaunchOrder, Launched,
+        LaunchOrder, Launched, confines,
         core::Attached,
         handshake::{self, Connections},
         jitter,
@@ -20,10 +20,6 @@ use crate::{
     task::WorkerInfo,
     wire::{Place, StartConfig, TOKEN_BYTES, Token},
 };
-
-/// By how much a worker for suspects gives way: they are to keep nobody up. A process of niceness 5 gets a third of what one of
-/// niceness 0 gets, where both want all.
-const NICENESS: u8 = 5;
 
 /// Launches, connects and greets.
 pub(super) async fn start(
@@ -132,7 +128,7 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
         grace_ms: handshake::millis(core.config.knobs.grace),
         own_group: cfg!(unix),
         wrapped: !core.config.launcher.knows_pids(),
-        niceness: if slot.is_quarantine() { NICENESS } else { 0 },
+        confines: confines::of(&core.config.knobs.limits, slot),
         lineage: lineage.of_worker(u32::try_from(core.control.size()).unwrap_or(u32::MAX)),
     };
     let launched = core.config.launcher.launch(LaunchOrder {

@@ -16,7 +16,7 @@ use crate::{
     supervisor::{
         core::Event,
         reply::Settled,
-        session::{Running, ending::Partial},
+        session::{Running, partial::Partial},
     },
     wire::{HostFrame, Outcome, Payload, TimeLeft, WorkerFrame, codec, parse},
 };
@@ -64,6 +64,7 @@ impl Running<'_> {
         if sent > 0 {
             self.with_worker += sent;
             self.pulse.beats(now);
+            self.memory.works(now);
         }
         for ending in self.outgoing.cancels.drain(..) {
             let ticket = ending.ticket;
@@ -257,13 +258,19 @@ impl Running<'_> {
         let ended = ended.count();
         let (core, slot) = (self.session.core, self.session.slot);
         let seat = self.session.attached.seat;
+        if ended > 0 {
+            self.weigh();
+        }
         core.apply((slot, seat), &mut self.events)
             .map_err(violation)?;
         if ended > 0 {
+            self.done += u64::try_from(ended).unwrap_or(0);
             self.with_worker = self.with_worker.saturating_sub(ended);
             if self.with_worker == 0 {
                 self.pulse.rests();
+                self.memory.rests();
             }
+            self.mind_the_limit();
             self.goes_on();
             core.control.healthy(slot, self.session.birth.life);
             if !self.ladder.is_empty() {

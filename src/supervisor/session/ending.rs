@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    error::Vitals,
     observe::{RetireReason, SlotState},
     sched::Ticket,
     supervisor::{
@@ -23,36 +24,8 @@ use crate::{
 /// How long the second sign of an end may follow the first.
 pub(super) const CLOSING: Duration = Duration::from_millis(50);
 
-/// How long a frame may take from its first byte to its last.
-const FRAME_TIME: Duration = Duration::from_secs(10);
-
-/// How long a worker may take to say what keeps it from completing a frame.
-const EXCUSE_TIME: Duration = Duration::from_secs(1);
-
 /// How long the others in a worker have that is to end for one of them.
 const NEIGHBOURS: Duration = Duration::from_secs(5);
-
-/// A frame that has begun and is not complete.
-#[derive(Debug)]
-pub(super) struct Partial {
-    pub(super) since: Instant,
-    /// When the worker was asked what its loop does.
-    pub(super) asked: Option<Instant>,
-}
-
-impl Partial {
-    pub(super) fn due(&self) -> Instant {
-        self.asked
-            .map_or(self.since + FRAME_TIME, |asked| asked + EXCUSE_TIME)
-    }
-
-    /// The loop computes, and can write nothing meanwhile.
-    pub(super) fn excuse(&mut self, now: Instant) {
-        if self.asked.take().is_some() {
-            self.since = now;
-        }
-    }
-}
 
 impl Running<'_> {
     /// Whether the worker is being killed: nothing it says counts any more.
@@ -70,7 +43,7 @@ impl Running<'_> {
     }
 
     /// Asks for another worker in the place of this one. It serves until it is told to retire.
-    fn ask_for_replacement(&mut self, reason: RetireReason) {
+    pub(super) fn ask_for_replacement(&mut self, reason: RetireReason) {
         let birth = self.session.birth;
         // What is there for suspects is replaced when some of them wait.
         if birth.slot.is_quarantine() {
@@ -234,6 +207,7 @@ impl Running<'_> {
         self.end_if_alone();
         self.sacrifice(now);
         self.beat(now);
+        self.weigh_if_due(now);
         // Only now: what waits would be sent there, and whoever is to end would not be alone.
         self.mind_the_seat();
         if self.retire_at.is_some_and(|at| now >= at) {
@@ -251,20 +225,7 @@ impl Running<'_> {
         {
             self.violated("it closed its data connection for reading and went on".to_owned());
         }
-        if let Some(partial) = &mut self.partial
-            && now >= partial.due()
-            && !is_killed
-        {
-            if partial.asked.is_some() {
-                self.violated(format!(
-                    "a frame that was not complete after {FRAME_TIME:?}"
-                ));
-            } else {
-                // An honest loop writes the rest when a task lets it.
-                partial.asked = Some(now);
-                self.ask();
-            }
-        }
+        self.mind_the_frame(now, is_killed);
     }
 
     /// A task that has not ended within its grace ends with its worker, when nobody else is in that.
@@ -338,10 +299,19 @@ impl Running<'_> {
             }
             (None, false) => false,
         };
-        ended.then(|| Ended {
+        if !ended {
+            return None;
+        }
+        let by_kernel = self.killed_by_kernel().map(Why::KernelOom);
+        Some(Ended {
             exit: self.exit,
             unread: self.garbled || self.broken || !self.data_ended,
-            why: self.why.take().unwrap_or(Why::Itself),
+            why: self.why.take().or(by_kernel).unwrap_or(Why::Itself),
+            vitals: Vitals {
+                resident: self.memory.resident,
+                cpu_time: None,
+                done: self.done,
+            },
             retired: self.retiring.map(|(reason, _)| reason),
         })
     }

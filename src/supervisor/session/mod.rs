@@ -12,6 +12,8 @@
 mod control;
 mod data;
 mod ending;
+mod memory;
+mod partial;
 mod stall;
 
 use std::{
@@ -28,19 +30,20 @@ use tokio::{
 };
 
 use crate::{
+    error::Vitals,
     ipc::Stream,
     observe::{ExitStatus, RetireReason},
     sched::Ticket,
     supervisor::{
         PoolCore, WorkerProcess,
         allowance::Allowance,
-        core::{Attached, Event, Outgoing},
+        core::{Attached, Event, Guilt, Outgoing},
         jitter,
         ladder::Ladder,
         life::Birth,
         pulse::Pulse,
         relay::Relay,
-        session::ending::Partial,
+        session::{memory::Memory, partial::Partial},
     },
     task::{FaultPoint, Slot, WorkerInfo},
     wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
@@ -74,6 +77,7 @@ pub(super) struct Ended {
     /// Not all that it had said could be read.
     pub(super) unread: bool,
     pub(super) why: Why,
+    pub(super) vitals: Vitals,
     /// It was to take no more tasks.
     pub(super) retired: Option<RetireReason>,
 }
@@ -103,6 +107,10 @@ pub(super) enum Why {
         guilty: Option<Ticket>,
         detail: String,
     },
+    /// It took too much memory.
+    Memory { guilt: Guilt, detail: String },
+    /// The kernel took it for that, which is not known before its end.
+    KernelOom(String),
     /// It did what no honest worker does.
     Violation(String),
 }
@@ -137,8 +145,10 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         ladder: Ladder::new(core.config.knobs.cancel_grace, core.config.knobs.kill),
         allowance: Allowance::new(core.config.table.len()),
         with_worker: 0,
+        done: 0,
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
         stalled: None,
+        memory: Memory::new(&session),
         held: None,
         shut: false,
         partial: None,
@@ -183,9 +193,12 @@ struct Running<'a> {
     allowance: Allowance,
     /// How many tasks it was sent and has not said the end of.
     with_worker: usize,
+    /// How many it has said the end of.
+    done: u64,
     pulse: Pulse,
     /// The task that has stalled the worker, which is to be killed for that.
     stalled: Option<Ticket>,
+    memory: Memory,
     /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
     held: Option<Ticket>,
     /// No tasks are sent for now.
@@ -229,6 +242,7 @@ impl Running<'_> {
         self.take_commands(cx);
         if self.session.attached.watch(cx.waker()) {
             self.take_outgoing();
+            self.mind_the_limit();
             self.ask_if_spent();
             self.leave_quarantine();
         }
@@ -281,6 +295,7 @@ impl Running<'_> {
         let due = [
             self.ladder.next(),
             self.pulse.next().filter(|_| self.why.is_none()),
+            self.memory.next().filter(|_| !self.is_killed()),
             self.partial.as_ref().map(Partial::due),
             self.deaf,
             self.closing,

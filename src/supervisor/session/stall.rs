@@ -23,7 +23,10 @@ impl Running<'_> {
         }
         match self.pulse.due(now) {
             None => {}
-            Some(Beat::Ask) => self.ask(),
+            Some(Beat::Ask) => {
+                self.memory.lives();
+                self.ask();
+            }
             Some(Beat::Stalled(stall)) => {
                 self.say_stalled(stall, None);
                 if self.session.core.config.knobs.kill_stalled {

@@ -9,17 +9,19 @@ use bytes::BytesMut;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::super::{
-    Channel, ControlFromWorker, ControlToWorker, Hello, HostFrame, Lineage, Offer, Outcome,
-    PROTOCOL, Place, StartConfig, TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes,
-    parse,
+    ControlFromWorker, ControlToWorker, HostFrame, Offer, Outcome, PROTOCOL, StartConfig,
+    TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes, parse,
 };
 use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
 
-const TOKEN: [u8; TOKEN_BYTES] = *b"0123456789abcdefghijklmnopqrstuv";
+pub(super) const TOKEN: [u8; TOKEN_BYTES] = *b"0123456789abcdefghijklmnopqrstuv";
 
 /// The header has these bytes, behind their length and before the tail, and comes back from them.
 #[track_caller]
-fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(header: &T, bytes: &[u8]) {
+pub(super) fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    header: &T,
+    bytes: &[u8],
+) {
     for tail in [&b""[..], b"tail"] {
         let expected = [bytes, tail].concat();
         let mut frame = BytesMut::from(&b"before"[..]);
@@ -36,7 +38,7 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(header: &T, bytes
 
 /// Every variant has its number, and no number is without its bytes.
 #[track_caller]
-fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, variants: usize) {
+pub(super) fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, variants: usize) {
     let mut numbers: Vec<usize> = values.iter().map(|(value, _)| number(value)).collect();
     for ((_, bytes), number) in values.iter().zip(&numbers) {
         assert_eq!(usize::from(bytes[0]), *number);
@@ -264,72 +266,6 @@ fn control_frames_from_a_worker() {
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }
-}
-
-#[test]
-fn start_configurations() {
-    let config = |place| StartConfig {
-        token: TOKEN,
-        place,
-        slot: 3,
-        generation: 300,
-        grace_ms: 3000,
-        own_group: true,
-        wrapped: true,
-        niceness: 5,
-        lineage: Lineage {
-            level: 1,
-            cpus: 300,
-            counted: 0b1_0000_0001,
-        },
-    };
-    let places: [(Place, &[u8]); 2] = [
-        (Place::Path(vec![b'/', 0xff]), b"\x00\x02/\xff"),
-        (Place::Name("mp".to_owned()), b"\x01\x02mp"),
-    ];
-    let number = |place: &Place| match place {
-        Place::Path(_) => 0,
-        Place::Name(_) => 1,
-    };
-    complete(&places, number, 2);
-    for (place, bytes) in places {
-        let rest = [3, 172, 2, 184, 23, 1, 1, 5, 1, 172, 2, 129, 2];
-        golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
-    }
-}
-
-#[test]
-fn hellos() {
-    for (channel, number) in [(Channel::Data, 0), (Channel::Control, 1)] {
-        // A further channel does not compile here.
-        match channel {
-            Channel::Data | Channel::Control => {}
-        }
-        let hello = Hello {
-            channel,
-            token: TOKEN,
-        };
-        let bytes = hello.to_bytes();
-        assert_eq!(bytes[..], [&b"actix-mp"[..], &[number], &TOKEN].concat());
-        assert_eq!(Hello::from_bytes(&bytes), Some(hello));
-    }
-}
-
-#[test]
-fn strangers_hellos_are_none() {
-    let hello = Hello {
-        channel: Channel::Data,
-        token: TOKEN,
-    };
-    for (at, byte) in [(0, b'A'), (7, b'q'), (8, 2)] {
-        let mut bytes = hello.to_bytes();
-        bytes[at] = byte;
-        assert_eq!(Hello::from_bytes(&bytes), None);
-    }
-    let mut bytes = hello.to_bytes();
-    bytes[Hello::BYTES - 1] ^= 1;
-    assert!(!Hello::from_bytes(&bytes).unwrap().has(&TOKEN));
-    assert!(hello.has(&TOKEN));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod blobs_travel_uncopied;
 mod debug_builds_check_types_where_they_are_encoded;
 mod golden_bytes;
+mod golden_handshakes;
 mod hostile_bytes_fail_cleanly;
 mod hostile_streams_fail_cleanly;
 mod json_carries_what_postcard_cannot;

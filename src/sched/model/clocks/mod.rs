@@ -14,7 +14,7 @@ use due::Known;
 use crate::{
     error::TimeoutStage,
     sched::{
-        Cancelled, Doing, Finished, Ledger, NewTask, Over, Seat, Verdict,
+        Cancelled, Death, Doing, Finished, Ledger, NewTask, Over, Seat, Verdict,
         model::{RULES, Run},
     },
     task::{Slot, TaskId, Terms, TimeLimits},
@@ -259,7 +259,12 @@ impl World {
             }
             Event::Lose(worker) => {
                 let ledger = &mut self.ledger;
-                let lost = ledger.lost(seat(worker), Doing::Others, true);
+                let death = Death {
+                    doing: Doing::Others,
+                    read: true,
+                    shortage: None,
+                };
+                let lost = ledger.lost(seat(worker), death, || 0);
                 for task in lost.settled {
                     let known = self.settles(task.id.get(), task.reply).unwrap();
                     let ending = known.cancelled || known.over.is_some();

@@ -4,7 +4,7 @@ use super::pool::{Pool, reply, seat};
 use crate::{
     error::Started,
     sched::{
-        Cancelled, Doing, Ticket, Verdict,
+        Cancelled, Death, Doing, Ticket, Verdict,
         ledger::Unsettled,
         model::reference::{At, Loss},
     },
@@ -113,11 +113,22 @@ impl Pool {
         }
     }
 
-    pub(super) fn lost(&mut self, index: usize, doing: Doing, read: bool) -> &'static str {
+    pub(super) fn lost(
+        &mut self,
+        index: usize,
+        doing: Doing,
+        read: bool,
+        short: bool,
+    ) -> &'static str {
         let before = self.reference.workers[index].clone();
         let number = self.reference.numbers;
-        let lost = self.ledger.lost(seat(index), doing, read);
-        let (losses, requeued, suspects) = self.reference.lost(index, doing, read);
+        let death = Death {
+            doing,
+            read,
+            shortage: short.then(|| self.now()),
+        };
+        let lost = self.ledger.lost(seat(index), death, || 0);
+        let (losses, requeued, suspects) = self.reference.lost(index, doing, read, short);
         let inquest = Some(self.reference.numbers).filter(|last| *last > number);
         assert_eq!(lost.inquest, inquest);
         assert_eq!(lost.requeued, requeued);
@@ -198,7 +209,7 @@ impl Pool {
         assert_eq!(unsettled, None, "a submission without its one outcome");
         // The workers go, and with them what they had: the routing hears of each of its picks.
         for index in 0..self.reference.workers.len() {
-            self.lost(index, Doing::Tasks, true);
+            self.lost(index, Doing::Tasks, true, false);
         }
         assert_eq!(*self.picks.lock().unwrap(), []);
     }

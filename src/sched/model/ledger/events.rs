@@ -34,7 +34,8 @@ pub(super) enum Event {
     Cancel(u64, bool),
     Abandon(usize, Ticket),
     /// Whose doing, and read to its end?
-    Lost(usize, Doing, bool),
+    /// Its doing, read out, short of memory.
+    Lost(usize, Doing, bool, bool),
     UpQuarantine,
     /// With so many credits, for so many tasks in all.
     Up(u32, Option<u32>),
@@ -61,7 +62,7 @@ impl Pool {
                 0 | 1 => Event::Write(index),
                 2 => Event::Started(index, ticket),
                 3 => Event::Finished(index, ticket),
-                _ => Event::Lost(index, Doing::Tasks, true),
+                _ => Event::Lost(index, Doing::Tasks, true, false),
             };
         }
         let worker = &workers[slot];
@@ -113,7 +114,7 @@ impl Pool {
                 let one = Doing::One(ticket);
                 let all = [Doing::Others, Doing::Unknown, Doing::Tasks, one];
                 let doing = random.pick(&all).unwrap();
-                Event::Lost(slot, doing, random.odds(2, 3))
+                Event::Lost(slot, doing, random.odds(2, 3), random.odds(1, 3))
             }
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),

@@ -73,7 +73,7 @@ impl Pool {
     pub(super) fn new(run: &mut Run<Event>) -> Self {
         let random = &mut run.random;
         let workers = random.between(1, 4);
-        let attempts = [(); 2].map(|()| random.between(1, 4) as u32);
+        let attempts = [(); 3].map(|()| random.between(1, 4) as u32);
         let limits: Vec<Option<usize>> = (0..random.between(1, 3))
             .map(|_| random.odds(1, 3).then(|| random.between(1, 4)))
             .collect();
@@ -87,6 +87,7 @@ impl Pool {
         let rules = RetryRules {
             lost: attempts[0],
             failed: attempts[1],
+            memory: attempts[2],
             ..RULES
         };
         let mut classes = Priority::ALL.to_vec();
@@ -220,7 +221,7 @@ impl Pool {
             }
             Event::Cancel(id, abandon) => self.cancel(id, abandon),
             Event::Abandon(index, ticket) => self.abandon(index, ticket),
-            Event::Lost(index, doing, read) => self.lost(index, doing, read),
+            Event::Lost(index, doing, read, short) => self.lost(index, doing, read, short),
             Event::Up(credits, quota) => self.up(credits, quota, false),
             Event::UpQuarantine => self.up(1, None, true),
             Event::Close(index) => {

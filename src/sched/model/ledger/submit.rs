@@ -71,7 +71,7 @@ impl Pool {
                     name,
                     bytes,
                     terms,
-                    spent: [0, 0],
+                    spent: [0; 3],
                     ran: false,
                     since: now,
                     at: At::Queue { first: false },

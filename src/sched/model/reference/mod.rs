@@ -37,8 +37,8 @@ pub(super) struct Task {
     pub(super) name: u16,
     pub(super) bytes: usize,
     pub(super) terms: Terms,
-    /// Runs that were lost, runs that failed.
-    pub(super) spent: [u32; 2],
+    /// Runs that were lost, runs that failed, runs that were lost for want of memory.
+    pub(super) spent: [u32; 3],
     pub(super) ran: bool,
     /// When it was accepted, in tenths of a second.
     pub(super) since: u64,
@@ -82,7 +82,7 @@ pub(super) struct Reference {
     /// By id, whoever asked first.
     pub(super) awaited: Vec<u64>,
     /// How often a task may start that is lost, and one that fails.
-    pub(super) attempts: [u32; 2],
+    pub(super) attempts: [u32; 3],
     /// For each name how many may run at once.
     pub(super) limits: Vec<Option<usize>>,
     /// The pool has a routing of its own.

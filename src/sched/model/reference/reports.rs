@@ -167,6 +167,7 @@ impl Reference {
         slot: usize,
         doing: Doing,
         read: bool,
+        short: bool,
     ) -> (Vec<Loss>, usize, usize) {
         self.dissolve(slot);
         self.quarantine.take_if(|seat| *seat == slot);
@@ -189,12 +190,13 @@ impl Reference {
             if flight.abandoned {
                 continue;
             }
-            let most = self.attempts[0];
+            let kind = if short { 2 } else { 0 };
+            let most = self.attempts[kind];
             let spends = maybe && doing != Doing::Others;
             let task = self.task_mut(flight.id);
             let kills = match doing {
                 Doing::Others => false,
-                Doing::Unknown => task.spent[0] + 1 >= most && task.spent[0] > 1,
+                Doing::Unknown => task.spent[kind] + 1 >= most && task.spent[0] + task.spent[2] > 1,
                 Doing::Tasks | Doing::One(_) => true,
             };
             let poisoned = maybe && kills && worker.quarantine && !flight.cancelling;
@@ -202,7 +204,7 @@ impl Reference {
             if flight.cancelling
                 || maybe && !task.terms.idempotent
                 || poisoned
-                || spends && task.spent[0] + 1 >= most
+                || spends && task.spent[kind] + 1 >= most
             {
                 losses.push(Loss {
                     id: flight.id,
@@ -220,14 +222,16 @@ impl Reference {
                 continue;
             }
             task.ran |= maybe;
-            task.spent[0] += u32::from(spends);
+            task.spent[kind] += u32::from(spends);
             requeued += 1;
-            let doubted = doing == Doing::Unknown && task.spent[0] == 1;
+            let doubted = doing == Doing::Unknown && task.spent[kind] == 1;
             if worker.quarantine {
                 task.at = At::Suspect;
             } else if spends && !doubted {
                 task.at = At::Suspect;
                 again.push(flight.id);
+            } else if spends && short {
+                self.wait(flight.id, 1);
             } else {
                 task.at = At::Queue { first: true };
             }

@@ -1,0 +1,158 @@
+//! What a ready worker has in memory.
+//!
+//! Belongs here: when it is looked at, and what follows for this worker. Does not belong here: reading it; all workers together.
+//! Invariants: before a worker that has ended a task is sent the next, it was looked at; one that is idle is replaced, never
+//! killed.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use crate::{
+    config::PoolConfig,
+    observe::RetireReason,
+    supervisor::{
+        core::Guilt,
+        meter::Meter,
+        oom::OomWatch,
+        session::{Running, Session, Why},
+    },
+};
+
+/// How often a worker that has tasks is looked at where there are limits.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// One worker's memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    meter: Meter,
+    watch: Option<OomWatch>,
+    /// There are limits.
+    limited: bool,
+    /// When it is looked at next.
+    next: Option<Instant>,
+    /// What it had when it was looked at last.
+    pub(super) resident: Option<usize>,
+}
+
+impl Memory {
+    pub(super) fn new(session: &Session<'_>) -> Self {
+        let knobs = &session.core.config.knobs;
+        let limited = has_limits(knobs);
+        let pid = session.worker.pid;
+        let meter = Meter::new(pid, limited);
+        Self {
+            resident: meter.resident(),
+            meter,
+            watch: OomWatch::new(pid),
+            limited,
+            next: None,
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The worker has tasks.
+    pub(super) fn works(&mut self, now: Instant) {
+        if self.limited && self.next.is_none() {
+            self.next = Some(now + INTERVAL);
+        }
+    }
+
+    /// It has none.
+    pub(super) fn rests(&mut self) {
+        self.next = None;
+    }
+
+    /// It has given a sign of life, which is as often as it is looked at where there are no limits.
+    pub(super) fn lives(&mut self) {
+        self.resident = self.meter.resident().or(self.resident);
+        if let Some(watch) = &mut self.watch {
+            watch.lives();
+        }
+    }
+}
+
+fn has_limits(knobs: &PoolConfig) -> bool {
+    knobs.memory_soft.is_some() || knobs.memory_hard.is_some() || knobs.memory_total.is_some()
+}
+
+impl Running<'_> {
+    /// Looks at the worker if it is time to.
+    pub(super) fn weigh_if_due(&mut self, now: Instant) {
+        if self.memory.next.take_if(|at| now >= *at).is_some() {
+            self.memory.next = Some(now + INTERVAL);
+            self.weigh();
+            self.mind_the_limit();
+        }
+    }
+
+    /// Looks at the worker, and sends it no more tasks if it has too much.
+    pub(super) fn weigh(&mut self) {
+        if !self.memory.limited {
+            return;
+        }
+        let Some(resident) = self.memory.meter.resident() else {
+            return;
+        };
+        self.memory.resident = Some(resident);
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        core.weigh(seat, resident);
+        let soft = core.config.knobs.memory_soft;
+        if soft.is_some_and(|most| resident >= most) {
+            self.replace_for_memory();
+        }
+    }
+
+    /// Ends a worker that has more than it may, by itself or together with the others.
+    pub(super) fn mind_the_limit(&mut self) {
+        if !self.memory.limited || self.is_killed() {
+            return;
+        }
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        let hard = core.config.knobs.memory_hard;
+        let has = |bytes: usize| ByteSize::b(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let resident = self.memory.resident.unwrap_or(0);
+        let (guilt, detail) = if let Some(most) = hard.filter(|most| resident >= *most) {
+            let (resident, most) = (has(resident), has(most));
+            let detail = format!("it had {resident} in memory, over `memory_hard` ({most})");
+            (Guilt::Somebody, detail)
+        } else if let Some(total) = core.too_much(seat) {
+            let (resident, total) = (has(resident), has(total));
+            let most = has(core.config.knobs.memory_total.unwrap_or(0));
+            let detail = format!(
+                "all workers together had {total} in memory, over `memory_total` ({most}), this one {resident} of that"
+            );
+            (Guilt::Perhaps, detail)
+        } else {
+            return;
+        };
+        if core.in_flight(seat) == 0 {
+            self.replace_for_memory();
+        } else {
+            self.kill(Why::Memory { guilt, detail });
+        }
+    }
+
+    fn replace_for_memory(&mut self) {
+        let session = &self.session;
+        // The worker of one task ends with that; one for suspects ends with each.
+        let alone = session.core.config.one_life || session.slot.is_quarantine();
+        if !alone && self.why.is_none() && self.asked != Some(RetireReason::Memory) {
+            session.core.retire_seat(session.attached.seat);
+            self.ask_for_replacement(RetireReason::Memory);
+        }
+    }
+
+    /// What shows that the kernel has killed the worker, if something does.
+    pub(super) fn killed_by_kernel(&self) -> Option<String> {
+        let by_signal = self.exit.and_then(|exit| exit.signal);
+        if self.why.is_some() || by_signal != Some(crate::error::signal::KILL) {
+            return None;
+        }
+        let watch = self.memory.watch.as_ref()?;
+        watch.ended(&self.session.core.explained)
+    }
+}
