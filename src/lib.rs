@@ -130,7 +130,7 @@ pub use config::{
 };
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,
-    RemoteError, StartError, Started, TaskError, TimedOut, TimeoutEnd, TimeoutStage,
+    RemoteError, RunningTask, StartError, Started, TaskError, TimedOut, TimeoutEnd, TimeoutStage,
     WorkerStartError,
 };
 pub use observe::{

@@ -19,10 +19,10 @@ use actix_multiprocess::{
     LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder,
     PoolConfig, PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder,
     ProcessLimits, Recycle, Rejected, RemoteError, Resize, Restart, Resume, RetireReason, Retry,
-    RoundRobin, Routing, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop,
-    Submit, Subscribe, Suspect, Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta,
-    TaskOptions, TimedOut, TimeoutEnd, TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad,
-    WorkerSpec, WorkerStartError, Workers,
+    RoundRobin, Routing, RunningTask, Slot, SlotState, SlotStatus, StartError, Started, Status,
+    Stdio, Stop, Submit, Subscribe, Suspect, Task, TaskContext, TaskError, TaskHandle, TaskId,
+    TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage, Unordered, WhenFull, WorkerInfo,
+    WorkerLoad, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -702,6 +702,12 @@ fn every_crash_report(report: &CrashReport) {
     let _: (Duration, u32, bool) = (report.uptime(), report.suspects(), report.poisoned());
     let _: (Option<usize>, Option<Duration>, u64) =
         (report.rss(), report.cpu_time(), report.tasks_done());
+    let _: Option<&RemoteError> = report.panic();
+    let running: &[RunningTask] = report.running();
+    for running in running {
+        let _: (&'static str, TaskId) = (running.task, running.id);
+        let _: (Duration, Started) = (running.age, running.started);
+    }
     let _: &str = report.stderr_tail();
     match report.started() {
         Started::Yes | Started::No | Started::Unknown => {}
@@ -710,6 +716,7 @@ fn every_crash_report(report: &CrashReport) {
     match report.cause() {
         LossCause::Exited
         | LossCause::Signal
+        | LossCause::Panicked
         | LossCause::Killed
         | LossCause::Operator
         | LossCause::Retired

@@ -19,7 +19,7 @@ const SOURCES_CUT: &str = "[more sources, cut]";
 pub(super) type Source = Capped<{ 2 * 1024 }>;
 
 /// One text of the chain, as the error that `Deref` and `source` hand out.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Link<T> {
     text: T,
     source: Option<Box<Link<Source>>>,

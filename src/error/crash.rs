@@ -1,16 +1,15 @@
 //! The end of a worker, as its tasks are told of it.
 //!
-//! Belongs here: what is known about a process that ended, and how it is put in words.
-//! Does not belong here: watching processes, deciding who is a suspect, restarting.
+//! Belongs here: what is known about a process that ended. Does not belong here: its words, watching processes, deciding who
+//! is a suspect, restarting.
 //! Invariant: one process's end is described once and shared; only `started`, `suspects` and `poisoned` differ by task.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::task::Slot;
+use crate::task::{Slot, TaskId};
 
-use super::{signal, text};
+use super::{RemoteError, signal};
 
 /// Whether a task was polled before its worker was lost.
 #[non_exhaustive]
@@ -32,6 +31,9 @@ pub enum LossCause {
     Exited,
     /// It was ended by a signal that the pool did not send.
     Signal,
+    /// A panic ended it that could not be caught: under `panic = "abort"`, in a function that cannot unwind, or while another
+    /// unwound. What it said is in [`CrashReport::panic`].
+    Panicked,
     /// The pool killed it, for a task that held its loop and had to end.
     Killed,
     /// Somebody had it killed, with [`Kill`](crate::Kill).
@@ -53,6 +55,20 @@ pub enum LossCause {
     PoolGone,
 }
 
+/// A task that a worker had when it was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningTask {
+    /// Its name.
+    pub task: &'static str,
+    /// Which one.
+    pub id: TaskId,
+    /// Since it was sent to the worker.
+    pub age: Duration,
+    /// Whether it had started.
+    pub started: Started,
+}
+
 /// What a process has taken and done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Vitals {
@@ -61,6 +77,10 @@ pub(crate) struct Vitals {
     pub(crate) cpu_time: Option<Duration>,
     /// How many tasks it has ended.
     pub(crate) done: u64,
+    /// What it had, the first of it.
+    pub(crate) running: Vec<RunningTask>,
+    /// What ended it, if it could say so.
+    pub(crate) panic: Option<RemoteError>,
 }
 
 /// What is known about one process that ended.
@@ -80,8 +100,8 @@ pub(crate) struct Crash {
 
 /// Says which worker was lost, how, and what that means for the task that gets it.
 ///
-/// Cheap to clone: every task of the worker shares the description. `Display` is one line; `{:#}` adds all that was kept
-/// of the worker's stderr.
+/// Cheap to clone: every task of the worker shares the description. `Display` is one line; `{:#}` adds what the worker had taken
+/// and done, which tasks it had, and all that was kept of its stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrashReport {
     shared: Arc<Crash>,
@@ -176,6 +196,18 @@ impl CrashReport {
         self.shared.vitals.cpu_time
     }
 
+    /// Returns the panic that ended it, with its message, place and, if it was to be had, backtrace.
+    #[must_use]
+    pub fn panic(&self) -> Option<&RemoteError> {
+        self.shared.vitals.panic.as_ref()
+    }
+
+    /// Returns the tasks that it had, at most 32, those first that had been sent to it first.
+    #[must_use]
+    pub fn running(&self) -> &[RunningTask] {
+        &self.shared.vitals.running
+    }
+
     /// Returns how many tasks it had ended.
     #[must_use]
     pub fn tasks_done(&self) -> u64 {
@@ -207,109 +239,6 @@ impl CrashReport {
     #[must_use]
     pub fn stderr_tail(&self) -> &str {
         &self.shared.stderr_tail
-    }
-
-    /// The report without its words on a task, for a worker that was lost before it had one.
-    pub(super) fn without_task(&self) -> impl fmt::Display {
-        struct WorkerOnly<'a>(&'a CrashReport);
-
-        impl fmt::Display for WorkerOnly<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.write_worker(f)?;
-                text::write_stderr(f, self.0.stderr_tail())
-            }
-        }
-
-        WorkerOnly(self)
-    }
-
-    fn write_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.slot().write_worker(f)?;
-        write!(f, ".{}", self.generation())?;
-        if let Some(pid) = self.pid() {
-            write!(f, " (pid {pid})")?;
-        }
-        f.write_str(" was lost: ")?;
-        self.write_cause(f)?;
-        write!(f, " after {:.1?}", self.uptime())?;
-        match self.detail() {
-            Some(detail) => write!(f, ": {detail}"),
-            None => Ok(()),
-        }
-    }
-
-    fn write_cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.cause() {
-            LossCause::Exited => {
-                return match self.code() {
-                    // What the standard library exits with after a panic in main.
-                    Some(101) => f.write_str("exited with code 101 (as after a panic in main)"),
-                    Some(code) => write!(f, "exited with code {code}"),
-                    None => f.write_str("exited with an unknown code"),
-                };
-            }
-            LossCause::Signal => {
-                f.write_str("killed by ")?;
-                self.write_signal(f)?;
-                return f.write_str(match self.signal_name() {
-                    Some("SIGKILL") => {
-                        " (not by the pool: a usual sender is the kernel's out-of-memory killer)"
-                    }
-                    Some("SIGABRT") => {
-                        " (an abort: a failed assertion in C, a panic while panicking, or `panic = \"abort\"`)"
-                    }
-                    _ => "",
-                });
-            }
-            LossCause::Killed => "killed by the pool",
-            LossCause::Operator => "killed on request",
-            LossCause::Retired => "replaced before it was empty",
-            LossCause::Init => "failed before it was ready",
-            LossCause::Stalled => "stalled and was killed by the pool",
-            LossCause::Memory => "took too much memory and was killed by the pool",
-            LossCause::KernelOom => "killed by the kernel for want of memory",
-            LossCause::Protocol => "broke the protocol and was killed",
-            LossCause::PoolGone => "the System or arbiter of its pool ended",
-        })?;
-        if self.signal().is_some() {
-            f.write_str(" (")?;
-            self.write_signal(f)?;
-            f.write_str(")")
-        } else if let Some(code) = self.code() {
-            write!(f, " (code {code})")
-        } else {
-            Ok(())
-        }
-    }
-
-    fn write_signal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.signal_name(), self.signal()) {
-            (Some(name), _) => f.write_str(name),
-            (None, Some(number)) => write!(f, "signal {number}"),
-            (None, None) => f.write_str("an unknown signal"),
-        }
-    }
-}
-
-impl fmt::Display for CrashReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_worker(f)?;
-        f.write_str(match self.started {
-            Started::Yes => "; the task had started",
-            Started::No => "; the task had not started, so it is safe to submit again",
-            Started::Unknown => "; the task may have started",
-        })?;
-        match (self.started, self.suspects) {
-            // A task that did not start is never a suspect, so saying it adds nothing.
-            (Started::No, _) => {}
-            (_, 0) => f.write_str(" and is no suspect")?,
-            (_, 1) if self.poisoned => {
-                f.write_str(", 1 suspect: it has killed two workers, this one alone")?;
-            }
-            (_, 1) => f.write_str(", 1 suspect")?,
-            (_, suspects) => write!(f, ", {suspects} suspects")?,
-        }
-        text::write_stderr(f, self.stderr_tail())
     }
 }
 

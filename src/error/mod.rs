@@ -25,6 +25,7 @@ mod codec;
 #[cfg(test)]
 mod codec_tests;
 mod crash;
+mod crash_text;
 mod near;
 mod pool;
 mod rejected;
@@ -40,7 +41,7 @@ mod tests;
 pub(crate) use codec::cut;
 pub use codec::{CodecError, CodecSide, CodecStep, CodecValue};
 pub(crate) use crash::{Crash, Vitals};
-pub use crash::{CrashReport, LossCause, Started};
+pub use crash::{CrashReport, LossCause, RunningTask, Started};
 pub(crate) use near::near_names;
 pub use pool::{ConfigError, StartError, WorkerStartError};
 pub use rejected::Rejected;

@@ -51,10 +51,10 @@ type Trace = Capped<{ 64 * 1024 }>;
 /// # Ok::<(), &str>(())
 /// ```
 // One pointer wide, because it travels in the `Err` of every result.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RemoteError(Box<Remote>);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Remote {
     kind: Kind,
     head: Link<Message>,

@@ -6,6 +6,8 @@
 
 /// That which nobody can catch, and no code gets for what it does.
 pub(crate) const KILL: i32 = 9;
+/// That of `abort`.
+pub(crate) const ABORT: i32 = 6;
 
 /// Returns the name of a signal that can end a process, such as `SIGSEGV`.
 pub(super) fn name(signal: i32) -> Option<&'static str> {

@@ -5,10 +5,15 @@
 
 use std::{
     io::{self, Read, Write},
+    sync::Arc,
     time::Duration,
 };
 
-use interprocess::local_socket::{Stream as LocalStream, prelude::*};
+use interprocess::{
+    TryClone as _,
+    local_socket::{Stream as LocalStream, prelude::*},
+};
+use parking_lot::Mutex;
 
 use crate::wire::Place;
 
@@ -29,17 +34,58 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) struct Lifeline {
     stream: LocalStream,
+    /// Who sends.
+    turn: Arc<Mutex<()>>,
+}
+
+/// The same connection for one frame from any thread, just before the process ends.
+#[derive(Debug)]
+pub(crate) struct LastSend {
+    stream: LocalStream,
+    turn: Arc<Mutex<()>>,
+}
+
+impl LastSend {
+    /// Sends what there is room for, if nobody is in the middle of a frame for longer than a frame takes.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        // It may be this very thread that has it, which ends now.
+        let Some(_turn) = self.turn.try_lock_for(Duration::from_millis(50)) else {
+            return;
+        };
+        #[cfg(unix)]
+        {
+            use rustix::net::{SendFlags, send};
+            let LocalStream::UdSocket(socket) = &self.stream;
+            // A host that does not read must not keep the process from its end.
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let _ = send(socket, bytes, flags);
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = (&self.stream, bytes);
+        }
+    }
 }
 
 impl Lifeline {
     pub(crate) fn connect(place: &Place) -> io::Result<Self> {
         Ok(Self {
             stream: LocalStream::connect(super::endpoint::name(place)?)?,
+            turn: Arc::default(),
         })
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock();
         self.stream.write_all(bytes)
+    }
+
+    /// For what may have to be said at any moment.
+    pub(crate) fn last_send(&self) -> io::Result<LastSend> {
+        Ok(LastSend {
+            stream: self.stream.try_clone()?,
+            turn: Arc::clone(&self.turn),
+        })
     }
 
     /// Reads some bytes; 0 mean that the host has gone.

@@ -17,5 +17,5 @@ pub(crate) use endpoint::{Endpoint, PeerExpectation, SocketPlace};
 pub use faulty::{Connection, Fault, PassingFrame, Way};
 #[cfg(feature = "test-util")]
 pub(crate) use faulty::{FaultPlan, FaultyStream};
-pub(crate) use lifeline::{Lifeline, Wait};
+pub(crate) use lifeline::{LastSend, Lifeline, Wait};
 pub(crate) use stream::Stream;

@@ -17,6 +17,7 @@ pub(super) struct Allowance {
     pongs: u64,
     revoked: u64,
     signals: u64,
+    last_words: u64,
 }
 
 impl Allowance {
@@ -27,6 +28,7 @@ impl Allowance {
             pongs: 0,
             revoked: 0,
             signals: SIGNALS,
+            last_words: 1,
         }
     }
 
@@ -59,6 +61,10 @@ impl Allowance {
 
     pub(super) fn revoked(&mut self) -> Result<(), String> {
         spend(&mut self.revoked, "answers to what was not asked")
+    }
+
+    pub(super) fn last_words(&mut self) -> Result<(), String> {
+        spend(&mut self.last_words, "last words")
     }
 
     pub(super) fn signal(&mut self) -> Result<(), String> {

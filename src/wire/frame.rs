@@ -7,7 +7,7 @@
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::wire::codec;
+use crate::{error::RemoteError, wire::codec};
 
 /// Data connection, host to worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,12 @@ pub(crate) enum ControlFromWorker {
     },
     /// The worker caught a signal that is the host's to act on.
     Signalled { signal: i32 },
+    /// A panic ends the worker, before it has.
+    LastWords {
+        /// The task whose poll it was, if it was one.
+        ticket: Option<u64>,
+        panic: RemoteError,
+    },
 }
 
 /// Appends one whole frame without a tail longer than fits.

@@ -12,13 +12,14 @@ use std::{
 };
 
 use actix_rt::System;
+use bytes::BytesMut;
 use tokio::runtime::Runtime;
 
 use crate::{
     error::{RemoteError, capture},
-    ipc::{Lifeline, Stream},
+    ipc::{LastSend, Lifeline, Stream},
     task::{Board, Slot, WorkerInfo},
-    wire::{Channel, Hello, StartConfig, codec},
+    wire::{Channel, ControlFromWorker, Hello, StartConfig, codec, frame_bytes},
     worker::{
         MakeKin, Origin, Program, ServeEnd,
         confine::confine,
@@ -144,6 +145,9 @@ fn run(program: Arc<Program>, kin: MakeKin, start: Start) -> i32 {
         wrapped: config.wrapped,
     };
     let grace = Duration::from_millis(config.grace_ms);
+    if let Ok(last) = lifeline.last_send() {
+        tell_last_words(last, Arc::clone(&board));
+    }
     let watched = Arc::clone(&board);
     let control = thread::Builder::new()
         .name("worker-control".to_owned())
@@ -199,6 +203,23 @@ fn run(program: Arc<Program>, kin: MakeKin, start: Start) -> i32 {
     };
     // Not by dropping the system: that would wait for threads that may be blocked for ever.
     std::process::exit(code)
+}
+
+/// Has the host told of a panic that ends this process. Tasks are polled on the present thread.
+fn tell_last_words(send: LastSend, board: Arc<Board>) {
+    let own = thread::current().id();
+    capture::tell_last_words(Box::new(move |panic| {
+        let polls = thread::current().id() == own;
+        let running = board.running(Instant::now()).filter(|_| polls);
+        let frame = ControlFromWorker::LastWords {
+            ticket: running.map(|(ticket, _)| ticket),
+            panic,
+        };
+        let mut bytes = BytesMut::new();
+        if frame_bytes(&frame, &[], &mut bytes).is_ok() {
+            send.send(&bytes);
+        }
+    }));
 }
 
 /// A runtime with I/O and time. Without either it panics here, where the host hears of it.

@@ -2,10 +2,14 @@
 
 use std::{io::Write, thread::sleep, time::Duration};
 
+use actix_multiprocess::LossCause;
+
 use crate::{
     host::{self, Stage, Story},
     hostile::{HELD, Held, Hostile, connect},
-    wire::{ControlFromWorker, ControlToWorker, Outcome, StartConfig, WorkerFrame, frame, hello},
+    wire::{
+        ControlFromWorker, ControlToWorker, Outcome, Panic, StartConfig, WorkerFrame, frame, hello,
+    },
 };
 
 /// What the hostile worker does wrong, by when.
@@ -62,6 +66,16 @@ fn said(frame_: &ControlFromWorker) -> Vec<u8> {
 
 fn pong(running: Option<(u64, u64)>) -> Vec<u8> {
     said(&ControlFromWorker::Pong { nonce: 1, running })
+}
+
+/// Of a panic that says so many bytes.
+fn last_words(ticket: Option<u64>, bytes: usize) -> Vec<u8> {
+    let panic = Panic {
+        kind: "panic",
+        message: "!".repeat(bytes),
+        rest: [0; 5],
+    };
+    said(&ControlFromWorker::LastWords { ticket, panic })
 }
 
 fn given_back(ticket: u64) -> Vec<u8> {
@@ -528,6 +542,29 @@ pub(crate) fn all() -> Vec<Case> {
                 it.control(&signalled.repeat(10_000), 1_000);
             }),
             Ends("reports of signals", 0),
+        ),
+        case(
+            // Once is enough for anybody.
+            "last_words_without_end",
+            Serving(|it| it.control(&last_words(None, 0).repeat(100), 100)),
+            Ends("last words", 0),
+        ),
+        case(
+            // None of its tasks is to blame for what it says of another's.
+            "last_words_of_a_task_it_does_not_have",
+            Serving(|it| {
+                it.control(&last_words(Some(u64::MAX), 60_000), 1);
+                std::process::abort();
+            }),
+            Else(|stage| Box::pin(host::dies(stage, LossCause::Panicked))),
+        ),
+        case(
+            "last_words_of_one_that_exits",
+            Serving(|it| {
+                it.control(&last_words(None, 10), 1);
+                std::process::exit(3);
+            }),
+            Else(|stage| Box::pin(host::dies(stage, LossCause::Exited))),
         ),
         case(
             "flood_of_pongs",

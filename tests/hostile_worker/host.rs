@@ -406,6 +406,37 @@ async fn starts_another(stage: Stage, reason: &str) {
     scene.end(0).await;
 }
 
+/// The worker ends by itself, for this reason, whatever it has said before.
+pub(crate) async fn dies(stage: Stage, cause: LossCause) {
+    let mut scene = stage.ready().await;
+    scene.warm_up().await;
+    let holds = scene.hold().await;
+    let (neighbour, memory, _) = serve_and_go(&scene).await;
+    let loss = scene.loss(SOON).await;
+    assert_eq!(loss.report.cause(), &cause, "{}", loss.report);
+    let panic = loss.report.panic().map(|panic| panic.message().len());
+    assert_eq!(panic.is_some(), cause == LossCause::Panicked);
+    assert!(panic.unwrap_or(0) <= 8 * 1024, "{panic:?}");
+    assert_eq!(loss.lost + loss.requeued, 4);
+    let mut lost = 0;
+    for (number, hold) in (0..).zip(holds) {
+        match within(SOON, "a task that was held", hold).await {
+            Ok(value) => assert_eq!(value, number),
+            Err(TaskError::WorkerLost(report)) => {
+                assert_eq!(report.cause(), &cause);
+                assert!(report.suspects() > 0, "{report}");
+                lost += 1;
+            }
+            Err(other) => panic!("task {number}: {other}"),
+        }
+    }
+    assert_eq!(lost, loss.lost);
+    scene.replaced(1).await;
+    memory.has_not_grown();
+    neighbour.end().await;
+    scene.end(0).await;
+}
+
 /// The worker ends, and only it.
 async fn ends(stage: Stage, reason: &str, settled: usize) {
     let mut scene = stage.ready().await;
@@ -418,6 +449,7 @@ async fn ends(stage: Stage, reason: &str, settled: usize) {
         "control",
         "not asked",
         "signals",
+        "last words",
         "closed its data",
         "not complete",
     ];

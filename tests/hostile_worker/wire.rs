@@ -138,6 +138,19 @@ pub(crate) enum ControlFromWorker {
     Signalled {
         signal: i32,
     },
+    LastWords {
+        ticket: Option<u64>,
+        panic: Panic,
+    },
+}
+
+/// As much of an error as it takes.
+#[derive(Serialize)]
+pub(crate) struct Panic {
+    pub(crate) kind: &'static str,
+    pub(crate) message: String,
+    /// No sources, no place, no backtrace, no worker, no task.
+    pub(crate) rest: [u8; 5],
 }
 
 /// The first bytes of a connection; channel 0 is data, 1 control.

@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use super::{report, segfault};
-use crate::error::{Crash, LossCause, Started, Vitals};
+use crate::{
+    error::{Crash, LossCause, RemoteError, RunningTask, Started, Vitals},
+    task::TaskId,
+};
 
 #[track_caller]
 fn check(crash: Crash, started: Started, suspects: u32, text: &str) {
@@ -106,6 +109,12 @@ fn each_cause_has_its_words() {
         "stalled and was killed by the pool (SIGKILL)",
     );
     check_cause(
+        LossCause::Panicked,
+        None,
+        Some(6),
+        "aborted by a panic (SIGABRT)",
+    );
+    check_cause(
         LossCause::Memory,
         None,
         Some(9),
@@ -197,6 +206,13 @@ fn accessors_give_what_was_recorded() {
             resident: Some(4 << 20),
             cpu_time: Some(Duration::from_millis(70)),
             done: 12,
+            running: vec![RunningTask {
+                task: "resize",
+                id: TaskId::new(17),
+                age: Duration::from_millis(1150),
+                started: Started::Yes,
+            }],
+            panic: Some(RemoteError::panic("boom".to_owned(), None, None)),
         },
         ..segfault()
     };
@@ -213,6 +229,14 @@ fn accessors_give_what_was_recorded() {
     assert_eq!(report.rss(), Some(4 << 20));
     assert_eq!(report.cpu_time(), Some(Duration::from_millis(70)));
     assert_eq!(report.tasks_done(), 12);
+    assert_eq!(report.running()[0].task, "resize");
+    assert_eq!(report.panic().unwrap().message(), "boom");
+    assert!(
+        format!("{report:#}").contains(
+            "; 4.0 MiB in memory; 70.0ms on CPUs; 12 tasks done; it had \"resize\" (task 17, for 1.2s); stderr:"
+        ),
+        "{report:#}"
+    );
     assert_eq!(report.started(), Started::Unknown);
     assert_eq!(report.suspects(), 2);
     assert_eq!(report.stderr_tail(), "tail");

@@ -284,6 +284,7 @@ impl<P, R> Ledger<P, R> {
                 id,
                 name: task.name,
                 started: false,
+                sent: None,
                 cancelling: false,
                 abandoned: false,
                 announced: self.clocks.contains(id),
@@ -312,11 +313,14 @@ impl<P, R> Ledger<P, R> {
         let Some(place) = self.places.get_mut(seat.index()) else {
             return;
         };
+        // One look at the clock for all of them.
+        let mut sent = None;
         while let Some(ticket) = place.outbox.pop_front() {
             place.written = ticket;
-            let Some(flight) = place.flights.get(&ticket) else {
+            let Some(flight) = place.flights.get_mut(&ticket) else {
                 continue; // Cancelled in the outbox: the worker never hears of it.
             };
+            flight.sent = Some(*sent.get_or_insert_with(&now));
             if let Some(task) = self.tasks.get(flight.id.get()) {
                 write(Dispatch {
                     ticket,

@@ -6,12 +6,22 @@
 use std::time::Instant;
 
 use crate::{
+    error::Started,
     sched::ledger::{
         Ledger, Seat, Ticket, Violation,
         place::{Flight, Place},
     },
     task::TaskId,
 };
+
+/// A task that a worker has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Aboard {
+    pub(crate) id: TaskId,
+    pub(crate) name: u16,
+    pub(crate) started: Started,
+    pub(crate) sent: Instant,
+}
 
 /// What a worker has to lose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +139,25 @@ impl<P, R> Ledger<P, R> {
                 .is_some_and(|task| task.terms.idempotent && !flight.cancelling);
         }
         Some(burden)
+    }
+
+    /// What a worker was sent and has not said the end of, in that order: `most` of them. `read` says that all it had said was read.
+    pub(crate) fn aboard(&self, seat: Seat, read: bool, most: usize) -> Vec<Aboard> {
+        let Some(place) = self.place(seat) else {
+            return Vec::new();
+        };
+        let mut tickets: Vec<&Ticket> = place.flights.keys().collect();
+        tickets.sort_unstable();
+        let flights = tickets.into_iter().filter_map(|ticket| {
+            let flight = place.flights.get(ticket)?;
+            Some(Aboard {
+                id: flight.id,
+                name: flight.name,
+                started: flight.started(*ticket, place.written, &place.quiet, read),
+                sent: flight.sent?,
+            })
+        });
+        flights.take(most).collect()
     }
 
     /// Every task in flight that is not being cancelled yet.

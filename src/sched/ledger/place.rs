@@ -4,7 +4,10 @@
 //! Does not belong here: what one of them means for a task.
 //! Invariant: a flight is in here from its ticket's issue until its end was reported, or its worker was lost.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Instant,
+};
 
 use crate::{
     error::Started,
@@ -36,6 +39,8 @@ pub(super) struct Flight {
     pub(super) id: TaskId,
     pub(super) name: u16,
     pub(super) started: bool,
+    /// When it was handed over for writing.
+    pub(super) sent: Option<Instant>,
     pub(super) cancelling: bool,
     pub(super) abandoned: bool,
     /// Its start is announced whatever its name, because it has limits.

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    error::{Crash, CrashReport, LossCause, Started, TimeoutEnd, signal},
+    error::{Crash, CrashReport, LossCause, RunningTask, Started, TimeoutEnd, signal},
     sched::{Death, Doing, Seat, Ticket, Verdict},
     supervisor::{
         PoolCore,
@@ -32,7 +32,23 @@ pub(crate) enum Guilt {
     One(Ticket),
 }
 
+/// How many of a lost worker's tasks its report names.
+const NAMED: usize = 32;
+
 impl PoolCore {
+    /// What a worker that has gone had. `read` says that all it had said was read.
+    pub(crate) fn aboard(&self, seat: Seat, read: bool) -> Vec<RunningTask> {
+        let now = Instant::now();
+        let aboard = self.lock().ledger.aboard(seat, read, NAMED);
+        let tasks = aboard.into_iter().map(|task| RunningTask {
+            task: self.config.table.name(task.name),
+            id: task.id,
+            age: now.saturating_duration_since(task.sent),
+            started: task.started,
+        });
+        tasks.collect()
+    }
+
     /// A worker has gone. `guilt` says whose doing it was, `read` that all it had said was read.
     ///
     /// Returns how many tasks were settled and how many went back to the queue.

@@ -35,6 +35,10 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     let exit = ended.exit;
     // Whoever does not die has more to say.
     let read = exit.is_some() && !ended.unread;
+    let mut vitals = ended.vitals;
+    if let Some(seat) = guard.seat {
+        vitals.running = birth.core.aboard(seat, read);
+    }
     let (cause, detail, guilt, outcome) = match ended.why {
         Why::Itself => (
             ended_itself(exit),
@@ -78,6 +82,17 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             guilty.map_or(Guilt::Somebody, Guilt::One),
             LifeEnded::Sacrificed,
         ),
+        Why::Panicked { guilty, panic } => {
+            let place = panic.location().unwrap_or("a place unknown");
+            let detail = format!("{} at {place}", panic.message());
+            vitals.panic = Some(panic);
+            (
+                LossCause::Panicked,
+                Some(detail),
+                guilty.map_or(Guilt::Somebody, Guilt::One),
+                LifeEnded::Abnormally,
+            )
+        }
         Why::Memory { guilt, detail } => (
             LossCause::Memory,
             Some(detail),
@@ -101,7 +116,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
     if planned {
         // Nothing is lost with a worker that was asked to end; what it still had is settled by whoever asked.
         let launched = guard.launched.as_mut();
-        let crash = crash(birth, launched, exit, born, (cause, detail), ended.vitals);
+        let crash = crash(birth, launched, exit, born, (cause, detail), vitals);
         if let Some(seat) = guard.seat.take() {
             birth.core.lost(seat, &crash, guilt, read);
         }
@@ -118,7 +133,7 @@ pub(super) fn ended_as(birth: &Birth, guard: &mut Guard, ended: Ended, born: Ins
             detail,
             guilt,
             read,
-            vitals: ended.vitals,
+            vitals,
         };
         report(birth, guard, exit, born, loss);
     }

@@ -59,48 +59,71 @@ impl Running<'_> {
                 Poll::Pending | Poll::Ready(Ok(0) | Err(_)) => return Ok(()),
                 Poll::Ready(Ok(bytes)) => self.control_reader.filled(bytes),
             }
-            while let Some(frame) = self
-                .control_reader
-                .next()
-                .map_err(|error| format!("a control frame of {} bytes", error.claimed))?
-            {
-                let (frame, _) = parse(frame)
-                    .map_err(|error| format!("an unreadable control frame: {error}"))?;
-                match frame {
-                    ControlFromWorker::Pong { running, .. } => {
-                        self.allowance.pong()?;
-                        self.pong(running);
-                    }
-                    ControlFromWorker::Revoked { ticket, given_back } => {
-                        self.allowance.revoked()?;
-                        self.revoking = self.revoking.saturating_sub(1);
-                        if given_back {
-                            if self.assembly.contains(ticket) {
-                                return Err(format!(
-                                    "ticket {ticket} given back with a part of its value"
-                                ));
-                            }
-                            self.events.push(Event::Revoked(ticket));
-                        }
-                    }
-                    ControlFromWorker::Signalled { signal } => {
-                        self.allowance.signal()?;
-                        crate::observe::log(|| {
-                            tracing::debug!(
-                                slot = self.session.slot.index(),
-                                signal,
-                                "a worker was signalled"
-                            )
-                        });
-                    }
-                }
-            }
+            self.listen()?;
             self.apply()?;
             self.kill_if_held();
         }
         // A worker that talks without end gets its turn like everybody else.
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Takes note of what has been read.
+    fn listen(&mut self) -> Result<(), String> {
+        while let Some(frame) = self
+            .control_reader
+            .next()
+            .map_err(|error| format!("a control frame of {} bytes", error.claimed))?
+        {
+            let (frame, _) =
+                parse(frame).map_err(|error| format!("an unreadable control frame: {error}"))?;
+            match frame {
+                ControlFromWorker::Pong { running, .. } => {
+                    self.allowance.pong()?;
+                    self.pong(running);
+                }
+                ControlFromWorker::Revoked { ticket, given_back } => {
+                    self.allowance.revoked()?;
+                    self.revoking = self.revoking.saturating_sub(1);
+                    if given_back {
+                        if self.assembly.contains(ticket) {
+                            return Err(format!(
+                                "ticket {ticket} given back with a part of its value"
+                            ));
+                        }
+                        self.events.push(Event::Revoked(ticket));
+                    }
+                }
+                ControlFromWorker::LastWords { ticket, panic } => {
+                    self.allowance.last_words()?;
+                    self.last_words = Some((ticket, panic));
+                }
+                ControlFromWorker::Signalled { signal } => {
+                    self.allowance.signal()?;
+                    crate::observe::log(|| {
+                        tracing::debug!(
+                            slot = self.session.slot.index(),
+                            signal,
+                            "a worker was signalled"
+                        )
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what a worker that has ended had said, announced or not.
+    pub(super) fn hear_out(&mut self, cx: &mut Context<'_>) {
+        while !self.is_killed() {
+            let (control, space) = (&self.session.control, self.control_reader.space());
+            match control.poll_left(cx, space) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => self.control_reader.filled(bytes),
+                _ => return,
+            }
+            // It cannot be ended for it any more.
+            let _ = self.listen();
+        }
     }
 
     /// The worker says what its loop does.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    error::Vitals,
+    error::{Vitals, signal},
     observe::{RetireReason, SlotState},
     sched::Ticket,
     supervisor::{
@@ -282,6 +282,21 @@ impl Running<'_> {
         self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
     }
 
+    /// The panic that has ended it, if one has.
+    fn died_of_panic(&mut self) -> Option<Why> {
+        let signal = self.exit.and_then(|exit| exit.signal);
+        let (ticket, panic) = self.last_words.take()?;
+        if self.why.is_some() || signal != Some(signal::ABORT) {
+            // It had thought so.
+            return None;
+        }
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        Some(Why::Panicked {
+            guilty: ticket.filter(|ticket| core.in_flight_as(seat, *ticket).is_some()),
+            panic,
+        })
+    }
+
     /// Says whether the worker has ended for good.
     pub(super) fn closing(&mut self, more: bool, now: Instant) -> Option<Ended> {
         if self.exit.is_none() && !self.data_ended && self.give_up_at.is_none() {
@@ -303,14 +318,20 @@ impl Running<'_> {
             return None;
         }
         let by_kernel = self.killed_by_kernel().map(Why::KernelOom);
+        let by_panic = self.died_of_panic();
         Some(Ended {
             exit: self.exit,
             unread: self.garbled || self.broken || !self.data_ended,
-            why: self.why.take().or(by_kernel).unwrap_or(Why::Itself),
+            why: self
+                .why
+                .take()
+                .or(by_kernel)
+                .or(by_panic)
+                .unwrap_or(Why::Itself),
             vitals: Vitals {
                 resident: self.memory.resident,
-                cpu_time: None,
                 done: self.done,
+                ..Vitals::default()
             },
             retired: self.retiring.map(|(reason, _)| reason),
         })

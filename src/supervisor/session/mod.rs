@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    error::Vitals,
+    error::{RemoteError, Vitals},
     ipc::Stream,
     observe::{ExitStatus, RetireReason},
     sched::Ticket,
@@ -107,6 +107,12 @@ pub(super) enum Why {
         guilty: Option<Ticket>,
         detail: String,
     },
+    /// A panic that could not be caught.
+    Panicked {
+        /// Whose poll it was.
+        guilty: Option<Ticket>,
+        panic: RemoteError,
+    },
     /// It took too much memory.
     Memory { guilt: Guilt, detail: String },
     /// The kernel took it for that, which is not known before its end.
@@ -149,6 +155,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
         stalled: None,
         memory: Memory::new(&session),
+        last_words: None,
         held: None,
         shut: false,
         partial: None,
@@ -199,6 +206,8 @@ struct Running<'a> {
     /// The task that has stalled the worker, which is to be killed for that.
     stalled: Option<Ticket>,
     memory: Memory,
+    /// A panic that ends it, and whose poll that was.
+    last_words: Option<(Option<Ticket>, RemoteError)>,
     /// The cancelled task that holds the loop. Nothing more is sent meanwhile: given back tasks would only return.
     held: Option<Ticket>,
     /// No tasks are sent for now.
@@ -269,6 +278,7 @@ impl Running<'_> {
             && let Poll::Ready(exit) = self.session.process.poll_exit(cx)
         {
             self.exit = Some(exit);
+            self.hear_out(cx);
             // What the worker wrote before its end may not have been announced to this poll.
             more |= !self.data_ended;
         }

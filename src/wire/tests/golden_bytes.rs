@@ -12,7 +12,7 @@ use super::super::{
     ControlFromWorker, ControlToWorker, HostFrame, Offer, Outcome, PROTOCOL, StartConfig,
     TOKEN_BYTES, TimeLeft, Welcome, WorkerFrame, codec, frame_bytes, parse,
 };
-use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
+use crate::error::{CodecError, CodecSide, CodecStep, CodecValue, RemoteError};
 
 pub(super) const TOKEN: [u8; TOKEN_BYTES] = *b"0123456789abcdefghijklmnopqrstuv";
 
@@ -232,7 +232,7 @@ fn control_frames_to_a_worker() {
 
 #[test]
 fn control_frames_from_a_worker() {
-    let values: [(ControlFromWorker, &[u8]); 5] = [
+    let values: [(ControlFromWorker, &[u8]); 6] = [
         (
             ControlFromWorker::Pong {
                 nonce: 1,
@@ -256,13 +256,21 @@ fn control_frames_from_a_worker() {
         ),
         (ControlFromWorker::Signalled { signal: 15 }, &[2, 30]),
         (ControlFromWorker::Signalled { signal: -1 }, &[2, 1]),
+        (
+            ControlFromWorker::LastWords {
+                ticket: Some(300),
+                panic: RemoteError::panic("boom".to_owned(), Some("a.rs:1".to_owned()), None),
+            },
+            b"\x03\x01\xac\x02\x05panic\x04boom\x00\x01\x06a.rs:1\x00\x00\x00",
+        ),
     ];
     let number = |frame: &ControlFromWorker| match frame {
         ControlFromWorker::Pong { .. } => 0,
         ControlFromWorker::Revoked { .. } => 1,
         ControlFromWorker::Signalled { .. } => 2,
+        ControlFromWorker::LastWords { .. } => 3,
     };
-    complete(&values, number, 3);
+    complete(&values, number, 4);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }
@@ -280,6 +288,6 @@ fn half_a_header_and_unknown_variants_are_errors() {
     assert!(parse::<HostFrame>(&[4]).is_err());
     assert!(parse::<WorkerFrame>(&[9]).is_err());
     assert!(parse::<ControlToWorker>(&[4]).is_err());
-    assert!(parse::<ControlFromWorker>(&[3]).is_err());
+    assert!(parse::<ControlFromWorker>(&[4]).is_err());
     assert!(codec::decode_header::<StartConfig>(&TOKEN).is_err());
 }
