@@ -138,12 +138,12 @@ pub use observe::{
     SlotStatus, Status, Suspect,
 };
 pub use pool::{
-    Cancel, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,
+    Cancel, Capture, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,
     PoolBuilder, Process, ProcessBuilder, Recycle, Resize, Resume, Stop, Submit, Subscribe,
     TaskHandle, Unordered,
 };
 pub use sched::{LeastLoaded, RoundRobin, Routing, TaskMeta, WorkerLoad};
-pub use spec::{InitSpecs, WorkerSpec, Workers};
+pub use spec::{CapturedTask, InitSpecs, ReplayError, WorkerSpec, Workers};
 pub use supervisor::PoolSupervisor;
 pub use task::{
     Failure, FailureInfo, FromState, NoError, Priority, Slot, Task, TaskContext, TaskId, WorkerInfo,

@@ -13,16 +13,16 @@ use std::{
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
-    Affinity, Blob, Cancel, CloseReason, CodecError, CodecSide, CodecStep, CodecValue, ConfigError,
-    Counts, CrashReport, Drain, DrainReport, ExitStatus, Failure, FailureInfo, FromState,
-    GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy, Launcher, LeastLoaded,
-    LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output, Pause, Pool, PoolBuilder,
-    PoolConfig, PoolEvent, PoolState, PoolSupervisor, Priority, Process, ProcessBuilder,
-    ProcessLimits, Recycle, Rejected, RemoteError, Resize, Restart, Resume, RetireReason, Retry,
-    RoundRobin, Routing, RunningTask, Slot, SlotState, SlotStatus, StartError, Started, Status,
-    Stdio, Stop, Submit, Subscribe, Suspect, Task, TaskContext, TaskError, TaskHandle, TaskId,
-    TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage, Unordered, WhenFull, WorkerInfo,
-    WorkerLoad, WorkerSpec, WorkerStartError, Workers,
+    Affinity, Blob, Cancel, Capture, CapturedTask, CloseReason, CodecError, CodecSide, CodecStep,
+    CodecValue, ConfigError, Counts, CrashReport, Drain, DrainReport, ExitStatus, Failure,
+    FailureInfo, FromState, GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy,
+    Launcher, LeastLoaded, LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output, Pause,
+    Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Priority, Process,
+    ProcessBuilder, ProcessLimits, Recycle, Rejected, RemoteError, ReplayError, Resize, Restart,
+    Resume, RetireReason, Retry, RoundRobin, Routing, RunningTask, Slot, SlotState, SlotStatus,
+    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect, Task, TaskContext,
+    TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage,
+    Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -233,11 +233,39 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         )
         .socket_dir("/run/x")
         .socket_dir(PathBuf::from("/run/x"))
+        .capture(every_capture())
         .wait_all()
         .own_arbiter()
         .init_args(Args {
             name: String::new(),
         })
+}
+
+fn every_capture() -> Capture {
+    let _: Capture = Capture::new(PathBuf::from("/run/x"));
+    Capture::new("/run/x")
+        .keep(2)
+        .max_bytes(1000)
+        .redact(|_: &mut Plain| {})
+        .skip::<Plain>()
+}
+
+async fn every_captured_task() -> Result<(), Box<dyn std::error::Error>> {
+    let kept: CapturedTask = CapturedTask::read("/run/x")?;
+    let _: (&str, u32, &str) = (kept.task(), kept.version(), kept.report());
+    let _: (TaskId, u32, std::time::SystemTime) = (kept.id(), kept.attempt(), kept.taken_at());
+    let _: Result<Plain, CodecError> = kept.decode();
+    match WorkerSpec::new().replay::<Plain>(&kept, ()).await {
+        Ok(Ok(_) | Err(_)) => {}
+        Err(ReplayError::OtherTask { captured, wanted }) => {
+            let _: ((String, u32), (&'static str, u32)) = (captured, wanted);
+        }
+        Err(ReplayError::Unregistered { task }) => is::<&'static str>(task),
+        Err(ReplayError::State(error)) => is::<RemoteError>(error),
+        Err(ReplayError::Codec(error)) => is::<CodecError>(error),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 fn every_limit() -> ProcessLimits {
@@ -605,6 +633,12 @@ impl Handler<PoolEvent> for Watcher {
                 for Suspect { task, id, .. } in every {
                     let _: (&'static str, TaskId) = (task, id);
                 }
+            }
+            PoolEvent::Captured { task, id, path } => {
+                let _: (&'static str, TaskId, PathBuf) = (task, id, path);
+            }
+            PoolEvent::CaptureFailed { task, id, message } => {
+                let _: (&'static str, TaskId, String) = (task, id, message);
             }
             PoolEvent::RoutingReplaced { reason } => is::<String>(reason),
             PoolEvent::CircuitClosed { after } => is::<Duration>(after),

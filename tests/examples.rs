@@ -172,6 +172,25 @@ fn memory_fails_where_workers_take_more() {
 }
 
 #[test]
+fn replay_runs_in_the_foreground_what_has_killed_a_worker() {
+    let text = succeeds(&mut example("replay"));
+    for words in [
+        "x / 2 = 3",
+        "kept: ",
+        "it had \"evaluate\" (task 3, for",
+        "formula: \"x / 0\"",
+        "api_key: \"\"",
+    ] {
+        assert!(text.contains(words), "not there: {words}: {text}");
+    }
+    assert!(!text.contains("do not tell"), "{text}");
+    fails(
+        example("replay").arg("Cargo.toml"),
+        "it is no capture of a task",
+    );
+}
+
+#[test]
 fn timeouts_shows_what_callers_are_told() {
     let text = succeeds(&mut example("timeouts"));
     for words in [

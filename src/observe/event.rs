@@ -2,7 +2,7 @@
 //!
 //! Belongs here: events of workers, circuit and queue. Does not belong here: events of single tasks.
 
-use std::{fmt, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     error::CrashReport,
@@ -56,23 +56,6 @@ pub struct Suspect {
 impl Suspect {
     pub(crate) fn new(task: &'static str, id: TaskId) -> Self {
         Self { task, id }
-    }
-}
-
-/// The first of them, in one line.
-struct Suspects<'a>(&'a [Suspect]);
-
-impl fmt::Display for Suspects<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 16;
-        for (nth, suspect) in self.0.iter().take(SHOWN).enumerate() {
-            let comma = if nth == 0 { "" } else { ", " };
-            write!(f, "{comma}{} ({})", suspect.task, suspect.id.get())?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
     }
 }
 
@@ -176,6 +159,24 @@ pub enum PoolEvent {
         /// How many times one of them was sent to a worker in quarantine: seldom more than there are suspects.
         runs: u32,
     },
+    /// The input of a task that may have killed its worker was kept: see [`Capture`](crate::Capture).
+    Captured {
+        /// The name of the task.
+        task: &'static str,
+        /// Which one.
+        id: TaskId,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The input of such a task was not kept.
+    CaptureFailed {
+        /// The name of the task.
+        task: &'static str,
+        /// Which one.
+        id: TaskId,
+        /// Why.
+        message: String,
+    },
     /// The pool's [`Routing`](crate::Routing) has panicked, used a pool, or named a slot that it was not offered; the pool
     /// goes on with [`LeastLoaded`](crate::LeastLoaded).
     RoutingReplaced {
@@ -215,136 +216,4 @@ pub enum PoolEvent {
         /// Why.
         reason: CloseReason,
     },
-}
-
-impl PoolEvent {
-    /// Writes the event's one line to the log.
-    pub(crate) fn trace(&self) {
-        match self {
-            Self::WorkerStarting { worker } => tracing::debug!(
-                slot = worker.slot.index(),
-                generation = worker.generation,
-                pid = worker.pid,
-                "worker starting"
-            ),
-            Self::WorkerReady { worker, took } => tracing::info!(
-                slot = worker.slot.index(),
-                generation = worker.generation,
-                pid = worker.pid,
-                took = ?took,
-                "worker ready"
-            ),
-            Self::WorkerLost {
-                report,
-                lost,
-                requeued,
-            } => tracing::warn!(
-                slot = report.slot().index(),
-                generation = report.generation(),
-                pid = report.pid(),
-                cause = ?report.cause(),
-                code = report.code(),
-                signal = report.signal(),
-                uptime = ?report.uptime(),
-                lost,
-                requeued,
-                detail = report.detail(),
-                "worker lost"
-            ),
-            Self::WorkerRetired {
-                worker,
-                reason,
-                uptime,
-            } => tracing::info!(
-                slot = worker.slot.index(),
-                generation = worker.generation,
-                pid = worker.pid,
-                reason = ?reason,
-                uptime = ?uptime,
-                "worker retired"
-            ),
-            Self::WorkerRestarted { worker, after } => tracing::info!(
-                slot = worker.slot.index(),
-                generation = worker.generation,
-                pid = worker.pid,
-                after = ?after,
-                "worker restarted"
-            ),
-            Self::CircuitOpened { retry_after } => {
-                tracing::warn!(retry_after = ?retry_after, "circuit opened");
-            }
-            Self::CircuitHalfOpen { slot } => {
-                tracing::info!(slot = slot.index(), "circuit half-open: a worker is tried");
-            }
-            Self::Escalated => tracing::error!("pool escalates: the restart budget is spent"),
-            Self::SlowPoll {
-                task,
-                slot,
-                took,
-                waiting,
-            } => tracing::warn!(
-                task,
-                slot = slot.index(),
-                took = ?took,
-                waiting,
-                "a task held its worker's event loop; run that part in `cx.block(..)`, make it `EXCLUSIVE`, or give it a pool \
-                 with `concurrency(1)`"
-            ),
-            Self::WorkerStalled {
-                worker,
-                task,
-                id,
-                lasted,
-            } => tracing::warn!(
-                slot = worker.slot.index(),
-                generation = worker.generation,
-                pid = worker.pid,
-                task,
-                id = id.map(TaskId::get),
-                lasted = ?lasted,
-                "{}",
-                match task {
-                    Some(_) => "worker stalled: one poll of a task holds its event loop",
-                    None => "worker stalled: it does not answer",
-                }
-            ),
-            Self::Inquest {
-                report,
-                suspects,
-                poisoned,
-                runs,
-            } if poisoned.is_empty() => tracing::warn!(
-                slot = report.slot().index(),
-                generation = report.generation(),
-                pid = report.pid(),
-                suspects = %Suspects(suspects),
-                runs,
-                "the death of a worker is not reproducible by any of its tasks alone"
-            ),
-            Self::Inquest {
-                report,
-                suspects,
-                poisoned,
-                runs,
-            } => tracing::error!(
-                slot = report.slot().index(),
-                generation = report.generation(),
-                pid = report.pid(),
-                poisoned = %Suspects(poisoned),
-                suspects = suspects.len(),
-                runs,
-                "the death of a worker was caused by a task"
-            ),
-            Self::RoutingReplaced { reason } => {
-                tracing::error!(reason, "routing replaced by the least loaded worker");
-            }
-            Self::CircuitClosed { after } => tracing::warn!(after = ?after, "circuit closed"),
-            Self::QueueFull { waiting, bytes } => tracing::warn!(waiting, bytes, "queue full"),
-            Self::Resized { from, to } => tracing::info!(from, to, "pool resized"),
-            Self::Paused => tracing::info!("pool paused"),
-            Self::Resumed => tracing::info!("pool resumed"),
-            Self::IntruderRefused { reason } => tracing::warn!(reason, "intruder refused"),
-            Self::Closed { reason } => tracing::info!(reason = ?reason, "pool closed"),
-        }
-    }
 }

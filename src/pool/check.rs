@@ -3,16 +3,16 @@
 //! Belongs here: what each setting may be, alone and with the others. Does not belong here: defaults.
 //! Invariant: a bad setting is refused with its name, and nothing is there yet when it is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     config::PoolConfig,
     error::{
         CodecError, CodecSide, CodecStep, CodecValue, ConfigError, StartError, WorkerStartError,
     },
-    pool::{PoolBuilder, resources},
+    pool::{Capture, PoolBuilder, resources},
     sched::{RestartRules, RetryRules, Routing},
-    supervisor::{Config, TaskTable},
+    supervisor::{Captures, Config, TaskTable},
     task::{Slot, TimeLimits},
     wire::{Lineage, Payload},
 };
@@ -87,12 +87,35 @@ impl<A> PoolBuilder<A> {
             rules,
             retry,
             one_life: self.one_life,
+            captures: self.capture.map(captures).transpose()?,
             init_args: init_args.or_else(|| nested.and_then(|nested| nested.args.clone())),
             lineage,
             until: nested.and_then(|nested| nested.until),
         };
         Ok((config, self.routing))
     }
+}
+
+/// Makes sure that there is a place for them.
+fn captures(capture: Capture) -> Result<Arc<Captures>, ConfigError> {
+    let captures = capture.into_captures();
+    for (knob, zero) in [
+        ("capture.keep", captures.keep == 0),
+        ("capture.max_bytes", captures.max_bytes == 0),
+    ] {
+        if zero {
+            return Err(ConfigError::Zero { knob });
+        }
+    }
+    if let Err(error) = captures.prepare() {
+        return Err(ConfigError::Contradiction {
+            message: format!(
+                "the directory {} for captured tasks cannot be made: {error}",
+                captures.dir.display()
+            ),
+        });
+    }
+    Ok(Arc::new(captures))
 }
 
 /// A name that is misspelt would have the options that were meant for it do nothing.

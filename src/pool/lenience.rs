@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     config::{KillPolicy, Retry},
-    pool::PoolBuilder,
+    pool::{Capture, PoolBuilder},
 };
 
 impl<A> PoolBuilder<A> {
@@ -85,6 +85,12 @@ impl<A> PoolBuilder<A> {
     /// that the pool has not sent, its tasks run again beside others first, once.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.config.max_attempts = attempts;
+        self
+    }
+
+    /// Sets where the inputs of tasks that may have killed their worker are kept. Default: nowhere.
+    pub fn capture(mut self, capture: Capture) -> Self {
+        self.capture = Some(capture);
         self
     }
 

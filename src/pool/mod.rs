@@ -4,6 +4,7 @@
 //! Invariant: whatever a user drops, the rest of the pool goes on.
 
 mod builder;
+mod capture;
 mod check;
 mod env;
 mod handle;
@@ -24,6 +25,7 @@ use futures_core::Stream;
 use tokio::sync::oneshot;
 
 pub use builder::{HasInitArgs, PoolBuilder};
+pub use capture::Capture;
 pub use handle::TaskHandle;
 pub use map::{Iter, Map, MapAll, MapError, Unordered};
 pub use messages::{

@@ -11,7 +11,7 @@ use crate::{
     config::PoolConfig,
     error::near_names,
     sched::{RestartRules, RetryRules},
-    supervisor::Launch,
+    supervisor::{Captures, Launch},
     task::TimeLimits,
     wire::{Lineage, Payload},
 };
@@ -41,6 +41,12 @@ impl TaskTable {
         self.tasks
             .get(usize::from(index))
             .map_or("", |(name, _)| name)
+    }
+
+    pub(crate) fn version(&self, index: u16) -> u32 {
+        self.tasks
+            .get(usize::from(index))
+            .map_or(0, |(_, version)| *version)
     }
 
     pub(crate) fn len(&self) -> u16 {
@@ -76,6 +82,8 @@ pub(crate) struct Config {
     /// from the start, is over then.
     pub(crate) one_life: bool,
     pub(crate) init_args: Option<Payload>,
+    /// Where the inputs of suspects are kept.
+    pub(crate) captures: Option<Arc<Captures>>,
     /// By the numbers of names.
     pub(crate) limits: Vec<TimeLimits>,
     /// That of the process the pool is in.

@@ -14,6 +14,7 @@
 pub(crate) mod actor;
 mod allowance;
 mod budget;
+mod capture;
 mod child;
 mod clock;
 mod config;
@@ -40,6 +41,7 @@ mod staffing;
 
 pub(crate) use self::core::{Numbers, PoolCore, SubmitTask};
 pub use actor::PoolSupervisor;
+pub(crate) use capture::{Captures, Redact};
 pub(crate) use child::WorkerProcess;
 pub(crate) use config::{Config, TaskTable};
 pub(crate) use launch::{Launch, LaunchOrder, Launched, Processes};

@@ -8,6 +8,7 @@
 //! [`WorkerFrame::Part`] frames bring the rest, other frames passing in between.
 
 mod blob;
+pub(crate) mod captured;
 pub(crate) mod codec;
 mod depth;
 mod frame;
@@ -21,6 +22,7 @@ mod tests;
 mod writer;
 
 pub use blob::Blob;
+pub(crate) use captured::Captured;
 pub(crate) use frame::{
     ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, TimeLeft, WorkerFrame,
     frame_bytes, parse,

@@ -58,7 +58,8 @@ enum Again {
 }
 
 impl<P, R> Ledger<P, R> {
-    /// This worker has gone, and its seat is free.
+    /// This worker has gone, and its seat is free. `suspected` hears of each task that may have caused it and is still there: its
+    /// id, name, attempt and payload.
     ///
     /// What had surely not started goes back, no attempt spent. Of the rest, the suspects, what is idempotent runs again: alone
     /// in quarantine, unless the end was others' doing. The benefit of the doubt it has once: killed from outside, it goes on
@@ -68,6 +69,7 @@ impl<P, R> Ledger<P, R> {
         seat: Seat,
         death: Death,
         mut random: impl FnMut() -> u64,
+        mut suspected: impl FnMut(TaskId, u16, u32, &P),
     ) -> Lost<R> {
         let Death { doing, read, .. } = death;
         let mut lost = Lost {
@@ -103,6 +105,9 @@ impl<P, R> Ledger<P, R> {
             if started != Started::No && suspect {
                 lost.suspects += 1;
                 suspects.push((id, flight.name));
+                if let Some(task) = self.tasks.get(id.get()) {
+                    suspected(id, flight.name, task.spent.attempt(), &task.payload);
+                }
             }
             self.gone(slot, &flight);
             let over = self.clocks.over(id);

@@ -41,7 +41,7 @@ fn lose(ledger: &mut Ledger<(), &'static str>, seat: Seat, innocent: bool) -> Lo
         read: true,
         shortage: None,
     };
-    ledger.lost(seat, death, || 0)
+    ledger.lost(seat, death, || 0, |_, _, _, _| {})
 }
 
 fn accept(ledger: &mut Ledger<(), &'static str>, reply: &'static str, exclusive: bool) -> TaskId {

@@ -10,6 +10,7 @@ use crate::{
     sched::{Death, Doing, Seat, Ticket, Verdict},
     supervisor::{
         PoolCore,
+        capture::Suspected,
         core::{
             After,
             reported::{ended_for, timed_out},
@@ -17,6 +18,7 @@ use crate::{
         jitter,
         reply::Settled,
     },
+    wire::Payload,
 };
 
 /// Whose doing the end of a worker was, as far as its session knows.
@@ -60,7 +62,8 @@ impl PoolCore {
         read: bool,
     ) -> (usize, usize) {
         let mut after = After::default();
-        let (settled, requeued) = {
+        let mut kept = Vec::new();
+        let (settled, requeued, suspects) = {
             let mut guard = self.lock();
             let state = &mut *guard;
             let doing = match guilt {
@@ -86,7 +89,20 @@ impl PoolCore {
             if let Some(lane) = state.lanes.get_mut(seat.index()) {
                 (lane.resident, lane.too_much) = (0, None);
             }
-            let lost = state.ledger.lost(seat, death, jitter::random);
+            let table = &self.config.table;
+            let keep = |id, name, attempt, payload: &Payload| {
+                if self.config.captures.is_some() {
+                    kept.push(Suspected {
+                        task: table.name(name),
+                        version: table.version(name),
+                        id,
+                        attempt,
+                        payload: payload.clone(),
+                    });
+                }
+            };
+            let lost = state.ledger.lost(seat, death, jitter::random, keep);
+            let suspects = lost.suspects;
             state.counts.retried += lost.again;
             if let Some(number) = lost.inquest {
                 state.inquests.insert(number, Arc::clone(crash));
@@ -116,9 +132,13 @@ impl PoolCore {
                 self.requeued(state);
             }
             self.freed(state, &mut after);
-            (settled, lost.requeued)
+            (settled, lost.requeued, suspects)
         };
         self.finish(after);
+        if let (Some(captures), false) = (&self.config.captures, kept.is_empty()) {
+            let report = CrashReport::new(Arc::clone(crash), Started::Yes, suspects);
+            captures.keep(kept, format!("{report:#}"), self.this.clone());
+        }
         (settled, requeued)
     }
 }

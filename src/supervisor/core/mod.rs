@@ -22,7 +22,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
@@ -122,6 +122,7 @@ pub(crate) struct PoolCore {
     queue_limit: AtomicUsize,
     /// Notified when the last task has settled.
     pub(crate) idle: tokio::sync::Notify,
+    this: Weak<Self>,
     /// Which ends the kernel is known to have brought about.
     pub(super) explained: Explained,
 }
@@ -149,6 +150,7 @@ impl PoolCore {
             queue_limit,
             control: Control::new(slots, config.rules),
             fault: Fault::default(),
+            this: core.clone(),
             explained: Explained::default(),
             idle: tokio::sync::Notify::new(),
             config,

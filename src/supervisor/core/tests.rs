@@ -69,6 +69,7 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
                 backoff_max: Duration::ZERO,
             },
             one_life: false,
+            captures: None,
             init_args: None,
             lineage: crate::wire::Lineage {
                 level: 0,

@@ -264,7 +264,7 @@ impl World {
                     read: true,
                     shortage: None,
                 };
-                let lost = ledger.lost(seat(worker), death, || 0);
+                let lost = ledger.lost(seat(worker), death, || 0, |_, _, _, _| {});
                 for task in lost.settled {
                     let known = self.settles(task.id.get(), task.reply).unwrap();
                     let ending = known.cancelled || known.over.is_some();

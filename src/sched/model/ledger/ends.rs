@@ -127,7 +127,7 @@ impl Pool {
             read,
             shortage: short.then(|| self.now()),
         };
-        let lost = self.ledger.lost(seat(index), death, || 0);
+        let lost = self.ledger.lost(seat(index), death, || 0, |_, _, _, _| {});
         let (losses, requeued, suspects) = self.reference.lost(index, doing, read, short);
         let inquest = Some(self.reference.numbers).filter(|last| *last > number);
         assert_eq!(lost.inquest, inquest);
