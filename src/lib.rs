@@ -134,8 +134,8 @@ pub use error::{
     WorkerStartError,
 };
 pub use observe::{
-    CloseReason, Counts, DrainReport, ExitStatus, PoolEvent, PoolState, RetireReason, SlotState,
-    SlotStatus, Status, Suspect,
+    CloseReason, Counts, DrainReport, ExitStatus, OutputStream, PoolEvent, PoolState, RetireReason,
+    SlotState, SlotStatus, Status, Suspect,
 };
 pub use pool::{
     Cancel, Capture, Drain, GetStatus, HasInitArgs, Iter, Kill, Map, MapAll, MapError, Pause, Pool,

@@ -16,13 +16,14 @@ use actix_multiprocess::{
     Affinity, Blob, Cancel, Capture, CapturedTask, CloseReason, CodecError, CodecSide, CodecStep,
     CodecValue, ConfigError, Counts, CrashReport, Drain, DrainReport, ExitStatus, Failure,
     FailureInfo, FromState, GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy,
-    Launcher, LeastLoaded, LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output, Pause,
-    Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor, Priority, Process,
-    ProcessBuilder, ProcessLimits, Recycle, Rejected, RemoteError, ReplayError, Resize, Restart,
-    Resume, RetireReason, Retry, RoundRobin, Routing, RunningTask, Slot, SlotState, SlotStatus,
-    StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect, Task, TaskContext,
-    TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd, TimeoutStage,
-    Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError, Workers,
+    Launcher, LeastLoaded, LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output,
+    OutputStream, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor,
+    Priority, Process, ProcessBuilder, ProcessLimits, Recycle, Rejected, RemoteError, ReplayError,
+    Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing, RunningTask, Slot,
+    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect,
+    Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
+    TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError,
+    Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -229,6 +230,7 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
             Stdio::default()
                 .stdout(Output::Null)
                 .stderr(Output::Inherit)
+                .stderr(Output::Lines)
                 .stderr(Output::Relay),
         )
         .socket_dir("/run/x")
@@ -633,6 +635,13 @@ impl Handler<PoolEvent> for Watcher {
                 for Suspect { task, id, .. } in every {
                     let _: (&'static str, TaskId) = (task, id);
                 }
+            }
+            PoolEvent::Output {
+                worker,
+                stream: OutputStream::Stdout | OutputStream::Stderr,
+                line,
+            } => {
+                let _: (WorkerInfo, String) = (worker, line);
             }
             PoolEvent::Captured { task, id, path } => {
                 let _: (&'static str, TaskId, PathBuf) = (task, id, path);

@@ -18,6 +18,9 @@ pub enum Output {
     Inherit,
     /// Nowhere.
     Null,
+    /// Line by line to whoever has subscribed to the pool, and to the log: [`PoolEvent::Output`](crate::PoolEvent::Output). Of
+    /// stderr the last 8 KiB are kept for reports.
+    Lines,
     /// Through a pipe to the host, which writes it on to its own stream. Of stderr the last 8 KiB are kept for reports.
     Relay,
 }

@@ -210,7 +210,7 @@ fn a_bad_variable_is_named_with_what_is_wrong() {
         ),
         (
             ("POOL_STDIO_STDOUT", "tee"),
-            r#"the environment variable `POOL_STDIO_STDOUT`: "tee" is not an output: unknown variant `tee`, expected one of `inherit`, `null`, `relay`; or write "auto""#,
+            r#"the environment variable `POOL_STDIO_STDOUT`: "tee" is not an output: unknown variant `tee`, expected one of `inherit`, `null`, `lines`, `relay`; or write "auto""#,
         ),
         (
             ("POOL_CONCURENCY", "1"),

@@ -43,6 +43,16 @@ pub enum RetireReason {
     Quarantine,
 }
 
+/// One of the streams that a worker writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
 /// A task that may have caused the death of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -158,6 +168,19 @@ pub enum PoolEvent {
         poisoned: Vec<Suspect>,
         /// How many times one of them was sent to a worker in quarantine: seldom more than there are suspects.
         runs: u32,
+    },
+    /// A worker has written a line, and [`Output::Lines`](crate::Output::Lines) says that such are to be told.
+    ///
+    /// Unlike other events it takes no more room than a subscriber's mailbox has
+    /// ([`set_mailbox_capacity`](actix::Context::set_mailbox_capacity)). It waits for that, 100 ms at most, and holds its worker
+    /// back meanwhile, as a stream that nobody reads does; then such lines are left out until there is room again.
+    Output {
+        /// The process.
+        worker: WorkerInfo,
+        /// Which of its streams.
+        stream: OutputStream,
+        /// Without its end, what is no UTF-8 replaced, and at most 8 KiB of it: a longer one comes in parts.
+        line: String,
     },
     /// The input of a task that may have killed its worker was kept: see [`Capture`](crate::Capture).
     Captured {

@@ -7,7 +7,7 @@ mod event;
 mod status;
 mod trace;
 
-pub use event::{CloseReason, PoolEvent, RetireReason, Suspect};
+pub use event::{CloseReason, OutputStream, PoolEvent, RetireReason, Suspect};
 pub use status::{Counts, DrainReport, ExitStatus, PoolState, SlotState, SlotStatus, Status};
 
 use crate::error::capture;

@@ -117,6 +117,19 @@ impl PoolEvent {
                     None => "worker stalled: it does not answer",
                 }
             ),
+            Self::Output {
+                worker,
+                stream,
+                line,
+            } => tracing::info!(
+                slot = worker.slot.index(),
+                generation = worker.generation,
+                pid = worker.pid,
+                stream = ?stream,
+                // It may be a line of anybody's, and drive a terminal.
+                "{}",
+                line.escape_debug()
+            ),
             Self::Captured { task, id, path } => tracing::info!(
                 task,
                 id = id.get(),

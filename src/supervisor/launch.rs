@@ -18,7 +18,13 @@ use crate::{
     config::{Launcher, Output, Stdio},
     error::WorkerStartError,
     ipc::Stream,
-    supervisor::{WorkerProcess, child::OsProcess, relay::Relay},
+    supervisor::{
+        WorkerProcess,
+        child::OsProcess,
+        lines::Listeners,
+        relay::Relay,
+        streams::{Streams, stdio},
+    },
     task::WorkerInfo,
     wire::{StartConfig, codec},
 };
@@ -41,6 +47,8 @@ const THREAD_COUNTS: [&str; 9] = [
 pub(crate) struct LaunchOrder {
     pub(crate) config: StartConfig,
     pub(crate) stdio: Stdio,
+    /// Who hears of what it writes.
+    pub(crate) listeners: Listeners,
     /// Which thread counts of this process are not its user's, as in its lineage.
     pub(crate) counted: u16,
 }
@@ -235,20 +243,17 @@ impl Launch for Processes {
         let mut config = BytesMut::new();
         codec::encode_header(&order.config, &mut config)
             .map_err(|error| failed(&shown, error.to_string()))?;
-        spawn(command, &config).map_err(|error| failed(&shown, self.explain(&error)))
-    }
-}
-
-fn stdio(output: Output) -> ProcessStdio {
-    match output {
-        Output::Inherit => ProcessStdio::inherit(),
-        Output::Null => ProcessStdio::null(),
-        Output::Relay => ProcessStdio::piped(),
+        let streams = Streams {
+            stdout: self.stdout(&order.stdio),
+            stderr: order.stdio.stderr,
+            listeners: order.listeners,
+        };
+        spawn(command, &config, &streams).map_err(|error| failed(&shown, self.explain(&error)))
     }
 }
 
 #[cfg(target_os = "linux")]
-fn spawn(mut command: Command, config: &[u8]) -> io::Result<Launched> {
+fn spawn(mut command: Command, config: &[u8], streams: &Streams) -> io::Result<Launched> {
     let mut child = command.spawn()?;
     send_config(child.stdin.take(), config);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -258,10 +263,11 @@ fn spawn(mut command: Command, config: &[u8]) -> io::Result<Launched> {
         // Out of descriptors, say: nobody would wait for it.
         process.kill_now(std::time::Duration::from_secs(1));
     })?;
+    let pid = process.pid();
     Ok(Launched {
-        stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
-        stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
-        pid: process.pid(),
+        stdout: stdout.map(|pipe| streams.stdout(pipe, pid)),
+        stderr: stderr.map(|pipe| streams.stderr(pipe, pid)),
+        pid,
         process: Box::new(process),
         streams: None,
     })
@@ -284,7 +290,7 @@ fn send_config(stdin: Option<std::process::ChildStdin>, config: &[u8]) {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn spawn(command: Command, config: &[u8]) -> io::Result<Launched> {
+fn spawn(command: Command, config: &[u8], streams: &Streams) -> io::Result<Launched> {
     let mut child = tokio::process::Command::from(command).spawn()?;
     if let Some(stdin) = child.stdin.take() {
         let length = u32::try_from(config.len()).unwrap_or(u32::MAX);
@@ -294,10 +300,11 @@ fn spawn(command: Command, config: &[u8]) -> io::Result<Launched> {
     }
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let process = OsProcess::new(child)?;
+    let pid = process.pid();
     Ok(Launched {
-        stdout: stdout.map(|pipe| Relay::new(pipe, io::stdout())),
-        stderr: stderr.map(|pipe| Relay::new(pipe, io::stderr())),
-        pid: process.pid(),
+        stdout: stdout.map(|pipe| streams.stdout(pipe, pid)),
+        stderr: stderr.map(|pipe| streams.stderr(pipe, pid)),
+        pid,
         process: Box::new(process),
         streams: None,
     })

@@ -27,6 +27,7 @@ mod jitter;
 mod ladder;
 mod launch;
 mod life;
+mod lines;
 mod meter;
 mod oom;
 mod proxy;
@@ -38,6 +39,7 @@ mod shutdown;
 mod slots;
 mod spout;
 mod staffing;
+mod streams;
 
 pub(crate) use self::core::{Numbers, PoolCore, SubmitTask};
 pub use actor::PoolSupervisor;

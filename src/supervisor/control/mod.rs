@@ -12,16 +12,17 @@ mod starting;
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::Recipient;
+use events::Subscriber;
 use parking_lot::Mutex;
 use quarantine::Quarantine;
 use starting::Starting;
 
 use crate::{
-    observe::{PoolEvent, PoolState, RetireReason, SlotState},
+    observe::{PoolState, RetireReason, SlotState},
     sched::{RestartPolicy, RestartRules, Rotation},
     supervisor::slots::{LifeRecord, SlotRecord, slots},
     task::Slot,
@@ -75,7 +76,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Control {
     inner: Mutex<Inner>,
-    subscribers: Mutex<Vec<Recipient<PoolEvent>>>,
+    subscribers: Mutex<Vec<Arc<Subscriber>>>,
 }
 
 impl Control {

@@ -3,7 +3,7 @@
 //! Belongs here: process, connections, handshake, their time limit. Does not belong here: what follows a failure.
 //! Invariant: whatever was started is in the guard before anything is waited for.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     error::WorkerStartError,
@@ -15,6 +15,7 @@ use crate::{
         handshake::{self, Connections},
         jitter,
         life::{Birth, Guard, READ_OUT},
+        lines::Listeners,
         proxy::WorkerReady,
     },
     task::WorkerInfo,
@@ -134,6 +135,11 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
     let launched = core.config.launcher.launch(LaunchOrder {
         config,
         stdio: core.config.knobs.stdio,
+        listeners: Listeners {
+            core: Arc::downgrade(&birth.core),
+            slot,
+            generation: birth.generation,
+        },
         counted: lineage.counted,
     })?;
     Ok((endpoint, token, launched))
