@@ -3,6 +3,8 @@
 //! Belongs here: workers in test binaries and in memory, and what a test wants to assert about a pool.
 //! Does not belong here: anything a program in production would call.
 
+#[doc(hidden)]
+pub mod decoders;
 mod faults;
 mod in_process;
 

@@ -1,0 +1,5 @@
+#![no_main]
+
+use actix_multiprocess::testing::decoders::{Decoder, decode};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decode(Decoder::WorkerData, bytes));
