@@ -380,6 +380,30 @@ fn every_file_that_is_named_exists() {
     none("a file that is not there", &wrong);
 }
 
+/// Without the feature such a test does not compile, which is seen only where somebody builds without it.
+#[test]
+fn tests_that_need_a_feature_say_so() {
+    let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).expect("a manifest");
+    let declared = manifest["test"].as_array().expect("tests");
+    let declared: Vec<&str> = declared
+        .iter()
+        .filter(|test| test.get("required-features").is_some())
+        .filter_map(|test| test["name"].as_str())
+        .collect();
+    let mut wrong = Vec::new();
+    for path in rust_files("tests") {
+        let name = path.trim_start_matches("tests/").trim_end_matches(".rs");
+        let text = read(&path);
+        let needs = text.contains("worker_entry!(") || text.contains("testing::");
+        // Some of a file may do without; and this file names them, too.
+        let parted = text.contains("feature = \"test-util\"") || name == "tidy";
+        if needs && !parted && !name.contains('/') && !declared.contains(&name) {
+            wrong.push(path.clone());
+        }
+    }
+    none("a test without `required-features` in Cargo.toml", &wrong);
+}
+
 /// What the patches of `tests/mutants` take out is there to be taken out, or `git apply` refuses them much later.
 #[test]
 fn the_mutants_fit_the_code() {
