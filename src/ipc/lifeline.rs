@@ -57,7 +57,10 @@ impl LastSend {
             use rustix::net::{SendFlags, send};
             let LocalStream::UdSocket(socket) = &self.stream;
             // A host that does not read must not keep the process from its end.
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            let flags = SendFlags::DONTWAIT;
+            // Elsewhere there is no such flag, and programs in Rust ignore that signal.
+            #[cfg(target_os = "linux")]
+            let flags = flags | SendFlags::NOSIGNAL;
             let _ = send(socket, bytes, flags);
         }
         #[cfg(not(unix))]

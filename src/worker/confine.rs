@@ -6,6 +6,7 @@
 use crate::{error::RemoteError, wire::Confines};
 
 /// Where the error comes from, as a person reads it.
+#[cfg(unix)]
 const LIMITS: &str = "actix_multiprocess::ProcessLimits";
 
 /// Sets everything that its host wants. Counts for this thread and what it starts.
