@@ -125,8 +125,8 @@ mod wire;
 mod worker;
 
 pub use config::{
-    Affinity, KillPolicy, Launcher, OnExhausted, Output, PoolConfig, ProcessLimits, Restart, Retry,
-    Stdio, TaskOptions, WhenFull,
+    Affinity, Concurrency, KillPolicy, Launcher, OnExhausted, Output, PoolConfig, ProcessLimits,
+    Restart, Retry, Stdio, TaskOptions, WhenFull,
 };
 pub use error::{
     CodecError, CodecSide, CodecStep, CodecValue, ConfigError, CrashReport, LossCause, Rejected,

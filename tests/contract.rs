@@ -14,16 +14,16 @@ use std::{
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_multiprocess::{
     Affinity, Blob, Cancel, Capture, CapturedTask, CloseReason, CodecError, CodecSide, CodecStep,
-    CodecValue, ConfigError, Counts, CrashReport, Drain, DrainReport, ExitStatus, Failure,
-    FailureInfo, FromState, GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill, KillPolicy,
-    Launcher, LeastLoaded, LossCause, Map, MapAll, MapError, NoError, OnExhausted, Output,
-    OutputStream, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState, PoolSupervisor,
-    Priority, Process, ProcessBuilder, ProcessLimits, Recycle, Rejected, RemoteError, ReplayError,
-    Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing, RunningTask, Slot,
-    SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit, Subscribe, Suspect,
-    Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions, TimedOut, TimeoutEnd,
-    TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec, WorkerStartError,
-    Workers,
+    CodecValue, Concurrency, ConfigError, Counts, CrashReport, Drain, DrainReport, ExitStatus,
+    Failure, FailureInfo, FromState, GetStatus, HasInitArgs, InitSpecs, Iter, Json, Kill,
+    KillPolicy, Launcher, LeastLoaded, LossCause, Map, MapAll, MapError, NoError, OnExhausted,
+    Output, OutputStream, Pause, Pool, PoolBuilder, PoolConfig, PoolEvent, PoolState,
+    PoolSupervisor, Priority, Process, ProcessBuilder, ProcessLimits, Recycle, Rejected,
+    RemoteError, ReplayError, Resize, Restart, Resume, RetireReason, Retry, RoundRobin, Routing,
+    RunningTask, Slot, SlotState, SlotStatus, StartError, Started, Status, Stdio, Stop, Submit,
+    Subscribe, Suspect, Task, TaskContext, TaskError, TaskHandle, TaskId, TaskMeta, TaskOptions,
+    TimedOut, TimeoutEnd, TimeoutStage, Unordered, WhenFull, WorkerInfo, WorkerLoad, WorkerSpec,
+    WorkerStartError, Workers,
 };
 use bytes::Bytes;
 use futures_core::Stream;
@@ -185,6 +185,7 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .config(PoolConfig::default())
         .launcher(every_launcher())
         .processes(2)
+        .concurrency(Concurrency::Adaptive { max: 4 })
         .concurrency(4)
         .queue_limit(100)
         .queue_bytes(1 << 20)
@@ -299,7 +300,8 @@ fn every_launcher() -> Launcher {
 fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     let mut config = PoolConfig::default();
     config.processes = Some(2);
-    config.concurrency = 4;
+    config.concurrency = Concurrency::Adaptive { max: 4 };
+    config.concurrency = Concurrency::Fixed(4);
     config.queue_limit = Some(100);
     config.queue_bytes = 1 << 20;
     config.result_bytes = 1 << 20;
@@ -506,11 +508,14 @@ fn every_number(status: Status) {
         done,
         restarts,
         retiring,
+        concurrency,
+        rss,
         ..
     } in slots
     {
         let _: (Slot, u32, bool) = (slot, slot.index(), slot.is_quarantine());
         let _: Vec<u32> = retiring;
+        let _: (usize, Option<usize>) = (concurrency, rss);
         let _: (u32, Option<u32>, usize, u64, u64) = (generation, pid, in_flight, done, restarts);
         match state {
             SlotState::Waiting
@@ -1072,7 +1077,9 @@ fn builder_has_the_defaults_of_its_docs() {
         Some(
             "    config: PoolConfig {
         processes: None,
-        concurrency: 16,
+        concurrency: Fixed(
+            16,
+        ),
         queue_limit: None,
         queue_bytes: 268435456,
         result_bytes: 268435456,

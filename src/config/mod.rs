@@ -4,6 +4,7 @@
 //! what a knob may be, which is looked at when a pool starts; what it brings about.
 //! Invariant: plain values; what is written is read back as the same.
 
+mod concurrency;
 mod env;
 mod launcher;
 mod limits;
@@ -16,6 +17,7 @@ mod task_options;
 mod tests;
 mod text;
 
+pub use concurrency::Concurrency;
 pub use launcher::Launcher;
 pub use limits::{Affinity, ProcessLimits};
 pub use restart::Restart;
@@ -113,8 +115,7 @@ pub struct PoolConfig {
     #[serde(with = "Auto::<Count<usize>>")]
     pub processes: Option<usize>,
     /// How many tasks one worker runs at once. Default: 16.
-    #[serde(with = "Count::<usize>")]
-    pub concurrency: usize,
+    pub concurrency: Concurrency,
     /// How many tasks may wait for a worker. Automatic: 1024 for each process.
     #[serde(with = "Auto::<Count<usize>>")]
     pub queue_limit: Option<usize>,
@@ -206,7 +207,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         Self {
             processes: None,
-            concurrency: 16,
+            concurrency: Concurrency::Fixed(16),
             queue_limit: None,
             queue_bytes: 256 * MIB,
             result_bytes: 256 * MIB,

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use crate::{
     config::{
-        Affinity, KillPolicy, OnExhausted, Output, PoolConfig, ProcessLimits, Restart, Retry,
-        Stdio, TaskOptions, WhenFull,
+        Affinity, Concurrency, KillPolicy, OnExhausted, Output, PoolConfig, ProcessLimits, Restart,
+        Retry, Stdio, TaskOptions, WhenFull,
     },
     error::ConfigError,
 };
@@ -21,7 +21,7 @@ fn from_env(variables: &[(&str, &str)]) -> Result<PoolConfig, ConfigError> {
 fn unusual() -> PoolConfig {
     PoolConfig {
         processes: Some(3),
-        concurrency: 1,
+        concurrency: Concurrency::Adaptive { max: 5 },
         queue_limit: Some(7),
         queue_bytes: 3 << 30,
         result_bytes: 1000,
@@ -114,7 +114,7 @@ fn what_is_written_is_read_back_as_the_same() {
 fn every_knob_can_come_from_the_environment() {
     let config = from_env(&[
         ("POOL_PROCESSES", "3"),
-        ("POOL_CONCURRENCY", " 1 "),
+        ("POOL_CONCURRENCY", " adaptive:5 "),
         ("POOL_QUEUE_LIMIT", "7"),
         ("POOL_QUEUE_BYTES", "3GiB"),
         ("POOL_RESULT_BYTES", "1000"),

@@ -62,6 +62,11 @@ pub struct SlotStatus {
     pub retiring: Vec<u32>,
     /// Tasks sent to it whose end it has not reported.
     pub in_flight: usize,
+    /// How many tasks its worker may have at once: the pool's `concurrency`, or what has come of it where that is
+    /// [`Adaptive`](crate::Concurrency::Adaptive).
+    pub concurrency: usize,
+    /// How many bytes its workers had in memory when they were last looked at, in a pool with limits on memory; `None` in others.
+    pub rss: Option<usize>,
     /// Tasks it has ended, over all generations.
     pub done: u64,
     /// Workers of this slot that were lost, before they were ready or after.

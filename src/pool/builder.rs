@@ -13,7 +13,9 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Launcher, OnExhausted, PoolConfig, Restart, Stdio, TaskOptions, WhenFull},
+    config::{
+        Concurrency, Launcher, OnExhausted, PoolConfig, Restart, Stdio, TaskOptions, WhenFull,
+    },
     error::{CodecError, CodecSide, CodecValue},
     pool::Capture,
     sched::{LeastLoaded, Routing},
@@ -71,8 +73,10 @@ impl<A> PoolBuilder<A> {
     }
 
     /// Sets how many tasks one worker runs at once. Default: 16, which suits tasks that wait; 1 suits tasks that compute.
-    pub fn concurrency(mut self, tasks: usize) -> Self {
-        self.config.concurrency = tasks;
+    ///
+    /// Where tasks of both kinds come, or it is not known what they do: [`Concurrency::Adaptive`].
+    pub fn concurrency(mut self, tasks: impl Into<Concurrency>) -> Self {
+        self.config.concurrency = tasks.into();
         self
     }
 

@@ -43,7 +43,7 @@ impl<A> PoolBuilder<A> {
             None => lineage.cpus as usize,
         };
         let processes = count("processes", processes, MAX_PROCESSES)?;
-        let concurrency = count("concurrency", knobs.concurrency, 1 << 20)?;
+        let concurrency = count("concurrency", knobs.concurrency.most(), 1 << 20)?;
         let queue_limit = knobs.queue_limit;
         knobs.processes = Some(processes as usize);
         bytes_and_times(&mut knobs)?;

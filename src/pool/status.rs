@@ -32,7 +32,7 @@ impl PoolCore {
 
     fn slot_status(&self, slot: Slot, record: &SlotRecord, numbers: &Numbers) -> SlotStatus {
         let present = record.present();
-        let (in_flight, done) = (numbers.slots)
+        let numbers = (numbers.slots)
             .get(slot.index() as usize)
             .copied()
             .unwrap_or_default();
@@ -46,8 +46,10 @@ impl PoolCore {
             generation: record.generation(),
             pid: present.and_then(|life| life.pid),
             retiring: record.retiring(),
-            in_flight,
-            done,
+            in_flight: numbers.in_flight,
+            concurrency: numbers.concurrency,
+            rss: Some(numbers.resident).filter(|bytes| *bytes > 0),
+            done: numbers.done,
             restarts: record.restarts,
         }
     }

@@ -1,7 +1,7 @@
 //! How much one worker may be sent.
 //!
 //! Belongs here: the arithmetic of credits and of the exclusive claim. Does not belong here: which worker is picked.
-//! Invariant: `used <= limit`, and while an exclusive task is in flight nothing else is.
+//! Invariant: nothing is sent while `used >= limit`, which may have become less than what is used; and while an exclusive task is in flight nothing else is.
 
 /// The credits of one worker connection.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ impl Credits {
 
     pub(crate) fn limit(&self) -> u32 {
         self.limit
+    }
+
+    /// It may be sent more from now on, or less.
+    pub(crate) fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.max(1);
     }
 
     pub(crate) fn used(&self) -> u32 {

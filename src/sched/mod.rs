@@ -24,6 +24,7 @@
 //! A task in flight whose caller has gone is *abandoned*: its reply has left, its credit stays taken until the worker
 //! reports the end or dies.
 
+mod adaptive;
 mod credits;
 mod ledger;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod routing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use adaptive::Adaptive;
 pub(crate) use ledger::{
     Burden, Cancelled, Death, Dispatch, Doing, Expired, Finished, Full, Ledger, Limits, NewTask,
     Over, Seat, Ticket, Verdict, Violation,

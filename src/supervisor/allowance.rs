@@ -4,6 +4,8 @@
 //! ledger knows.
 //! Invariant: a worker that floods its host is found out after a bounded number of frames.
 
+use std::time::Duration;
+
 use crate::wire::{ControlToWorker, SLOW_POLLS};
 
 /// Frames about signals over the life of a worker: they come at the pace of a person or a service manager.
@@ -18,6 +20,7 @@ pub(super) struct Allowance {
     revoked: u64,
     signals: u64,
     last_words: u64,
+    lags: u64,
 }
 
 impl Allowance {
@@ -29,6 +32,7 @@ impl Allowance {
             revoked: 0,
             signals: SIGNALS,
             last_words: 1,
+            lags: 0,
         }
     }
 
@@ -61,6 +65,15 @@ impl Allowance {
 
     pub(super) fn revoked(&mut self) -> Result<(), String> {
         spend(&mut self.revoked, "answers to what was not asked")
+    }
+
+    /// Ten times a second, and somewhat oftener for one that comes late.
+    pub(super) fn lag(&mut self, served: Duration) -> Result<(), String> {
+        self.lags += 1;
+        if self.lags > 64 + 20 * served.as_secs() {
+            return Err("a flood of reports of its event loop".to_owned());
+        }
+        Ok(())
     }
 
     pub(super) fn last_words(&mut self) -> Result<(), String> {

@@ -153,6 +153,7 @@ pub(super) async fn greet(
             .flat_map(|args| args.attachments())
             .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
             .collect(),
+        lag: core.config.knobs.concurrency.is_adaptive(),
     };
     link.writer
         .value(

@@ -209,4 +209,6 @@ pub(crate) struct Welcome {
     /// Whether there are arguments at all.
     pub(crate) has_args: bool,
     pub(crate) attachments: Vec<u32>,
+    /// Whether the worker is to tell how late its event loop is.
+    pub(crate) lag: bool,
 }

@@ -54,6 +54,8 @@ pub(crate) struct Incoming {
     pub(crate) name: u16,
     pub(crate) payload: Payload,
     pub(crate) limits: Option<Limits>,
+    /// When it came, where that counts.
+    pub(crate) came: Option<Instant>,
 }
 
 /// What is known of the tasks of one name.

@@ -20,6 +20,7 @@ mod control;
 mod entry;
 mod executor;
 mod greeting;
+mod lag;
 mod limits;
 mod mourning;
 mod outbox;

@@ -16,6 +16,7 @@ use crate::{
         InitFailure, MakeKin, Program,
         executor::Executor,
         greeting::{catch, ended_by, fail, initialize, welcome},
+        lag::Lag,
         outbox::Outbox,
         session::Session,
     },
@@ -97,7 +98,10 @@ pub(crate) async fn serve(
         Duration::from_millis(welcome.cancel_grace_ms),
     );
     let concurrency = usize::try_from(welcome.concurrency).unwrap_or(usize::MAX);
-    let mut session = Session::new(Rc::clone(&executor), reader, concurrency);
+    let mut session = {
+        let lag = welcome.lag.then(Lag::new);
+        Session::new(Rc::clone(&executor), reader, concurrency, lag)
+    };
     let end = poll_fn(|cx| session.poll(cx)).await;
     // A host that does not read any more must not keep the worker.
     let limit = tokio::time::sleep(Duration::from_millis(welcome.cancel_grace_ms)).deadline();

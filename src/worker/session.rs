@@ -17,6 +17,7 @@ use crate::{
     worker::{
         ServeEnd,
         executor::{Executor, Incoming},
+        lag::Lag,
         limits::Limits,
     },
 };
@@ -41,11 +42,18 @@ pub(super) struct Session {
     names: usize,
     /// The task at the head of the queue has been announced, in the bytes before this position.
     announced: Option<u64>,
+    /// How late the loop is, if that is to be told.
+    lag: Option<Lag>,
 }
 
 impl Session {
     /// `reader` may have read on already.
-    pub(super) fn new(executor: Rc<Executor>, reader: FrameReader, concurrency: usize) -> Self {
+    pub(super) fn new(
+        executor: Rc<Executor>,
+        reader: FrameReader,
+        concurrency: usize,
+        lag: Option<Lag>,
+    ) -> Self {
         Self {
             assembly: Assembly::new(executor.env.max_bytes),
             reader,
@@ -56,6 +64,7 @@ impl Session {
             last_read: 0,
             names: executor.names(),
             announced: None,
+            lag,
             executor,
         }
     }
@@ -69,6 +78,7 @@ impl Session {
                 return Poll::Ready(end);
             }
             self.executor.reap_lingering();
+            self.tell_lag(cx);
             let read = match self.read(cx) {
                 Ok(read) => read,
                 Err(end) => return Poll::Ready(end),
@@ -88,6 +98,16 @@ impl Session {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Tells how late the loop is, if it is time to.
+    fn tell_lag(&mut self, cx: &mut Context<'_>) {
+        let works = self.executor.active() > 0 || !self.queue.is_empty();
+        let Some(lag) = self.lag.as_mut().and_then(|lag| lag.poll(works, cx)) else {
+            return;
+        };
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+        self.executor.out.frame(&WorkerFrame::Lag { micros });
     }
 
     fn runnable(&self) -> bool {
@@ -169,6 +189,7 @@ impl Session {
                 whole.map_err(|_| ServeEnd::Protocol)?
             {
                 self.queue.push_back(Incoming {
+                    came: self.lag.is_some().then(Instant::now),
                     ticket,
                     id,
                     attempt,
@@ -227,9 +248,11 @@ impl Session {
             let Some(task) = self.queue.pop_front() else {
                 return true;
             };
-            let ended = self
-                .executor
-                .start(task, announced, now.unwrap_or_else(Instant::now));
+            let now_is = now.unwrap_or_else(Instant::now);
+            if let (Some(lag), Some(came)) = (&mut self.lag, task.came) {
+                lag.waited(now_is.saturating_duration_since(came));
+            }
+            let ended = self.executor.start(task, announced, now_is);
             now = Some(ended);
             if ended - began > TURN {
                 return false;

@@ -98,6 +98,7 @@ async fn said_of(
         rest: 0,
         has_args: false,
         attachments: Vec::new(),
+        lag: false,
     });
     frame_bytes(&welcome, &[], &mut out).unwrap();
     host.write_all(&out.split()).await.unwrap();
@@ -239,6 +240,7 @@ fn start_is_said_before_its_name_gets_loud() {
         );
         executor.hush(0);
         let task = Incoming {
+            came: None,
             ticket: 1,
             id: TaskId::new(1),
             attempt: 1,

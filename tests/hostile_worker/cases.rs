@@ -358,6 +358,11 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("not due", 0),
         ),
         case(
+            "lag_that_nobody_asked_for",
+            Serving(|it| it.say(&WorkerFrame::Lag { micros: 1 })),
+            Ends("not due", 0),
+        ),
+        case(
             "progress_that_nobody_asked_for",
             Serving(|it| {
                 it.say(&WorkerFrame::Progress {

@@ -100,6 +100,9 @@ pub(crate) enum WorkerFrame {
         micros: u64,
         ended: bool,
     },
+    Lag {
+        micros: u64,
+    },
 }
 
 #[derive(Serialize, Clone)]

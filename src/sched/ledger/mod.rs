@@ -56,6 +56,16 @@ use crate::{
 
 pub(crate) use place::Seat;
 
+/// What one worker has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) seat: Seat,
+    pub(crate) slot: Slot,
+    pub(crate) has: usize,
+    /// How much it may have.
+    pub(crate) limit: u32,
+}
+
 /// Where an unsettled task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -203,9 +213,14 @@ impl<P, R> Ledger<P, R> {
     }
 
     /// The same of all workers, with their slots.
-    pub(crate) fn loads(&self) -> impl Iterator<Item = (Slot, usize)> + '_ {
-        let taken = self.places.iter().filter(|place| place.taken);
-        taken.map(|place| (place.slot, place.flights.len()))
+    pub(crate) fn loads(&self) -> impl Iterator<Item = Load> + '_ {
+        let taken = (0..).zip(&self.places).filter(|(_, place)| place.taken);
+        taken.map(|(index, place)| Load {
+            seat: Seat::new(index),
+            slot: place.slot,
+            has: place.flights.len(),
+            limit: place.credits.limit(),
+        })
     }
 
     /// Whether a worker has been sent all the tasks that it may start.
@@ -260,6 +275,13 @@ impl<P, R> Ledger<P, R> {
         }
         self.blame.left(seat);
         self.dissolve(seat);
+    }
+
+    /// A worker may have so many tasks from now on. Whoever has more keeps them.
+    pub(crate) fn limit(&mut self, seat: Seat, limit: u32) {
+        if let Some(place) = self.place_mut(seat).filter(|place| place.taken) {
+            place.credits.set_limit(limit);
+        }
     }
 
     /// The same worker takes tasks again, unless it retires.

@@ -9,13 +9,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use crate::{
-    sched::{Dispatch, Seat, Ticket, Violation},
+    sched::{Adaptive, Dispatch, Seat, Ticket, Violation},
     supervisor::{
         PoolCore,
         core::{After, Lane, State},
@@ -178,10 +178,14 @@ impl PoolCore {
         let attached = {
             let mut guard = self.lock();
             let state = &mut *guard;
+            let most = self.config.concurrency;
+            let adapts = self.config.knobs.concurrency.is_adaptive() && !slot.is_quarantine();
+            let adaptive = adapts.then(|| Adaptive::new(most));
             let seat = if slot.is_quarantine() {
                 state.ledger.up_quarantine(slot)
             } else {
-                state.ledger.up(slot, self.config.concurrency, quota)
+                let credits = adaptive.as_ref().map_or(most, Adaptive::limit);
+                state.ledger.up(slot, credits, quota)
             };
             if state.lanes.len() <= seat.index() {
                 state.lanes.resize_with(seat.index() + 1, Lane::default);
@@ -191,6 +195,7 @@ impl PoolCore {
                 // Nothing of the worker that had this seat before is left in it.
                 *lane = Lane {
                     signal: Arc::clone(&signal),
+                    adaptive,
                     ..Lane::default()
                 };
             }
@@ -213,6 +218,22 @@ impl PoolCore {
             let mut guard = self.lock();
             let state = &mut *guard;
             state.ledger.retire(seat);
+            self.freed(state, &mut after);
+        }
+        self.finish(after);
+    }
+
+    /// A worker says how late its event loop was, which may make it get more tasks or fewer.
+    pub(crate) fn lagged(&self, seat: Seat, lag: Duration) {
+        let mut after = After::default();
+        {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let has = u32::try_from(state.ledger.in_flight(seat)).unwrap_or(u32::MAX);
+            let lane = state.lanes.get_mut(seat.index());
+            let limit = lane.and_then(|lane| lane.adaptive.as_mut()?.reported(lag, has));
+            let Some(limit) = limit else { return };
+            state.ledger.limit(seat, limit);
             self.freed(state, &mut after);
         }
         self.finish(after);

@@ -41,7 +41,7 @@ use crate::{
     config::PoolConfig,
     error::Crash,
     observe::{Counts, PoolEvent},
-    sched::{Ledger, Replaced, Routing, routes},
+    sched::{Adaptive, Ledger, Replaced, Routing, routes},
     supervisor::{
         Config,
         budget::ResultBudget,
@@ -69,6 +69,8 @@ struct Lane {
     signal: Arc<Signal>,
     control: Vec<ControlToWorker>,
     cancels: Vec<Ending>,
+    /// How many tasks its worker may have, where that depends on it.
+    adaptive: Option<Adaptive>,
     /// How many bytes its worker had in memory when it was last looked at.
     resident: usize,
     /// It is to end, because all workers together had so many.
@@ -204,10 +206,17 @@ impl PoolCore {
     pub(crate) fn numbers(&self) -> Numbers {
         let state = self.lock();
         let found = state.ledger.quantities();
-        let mut slots: Vec<(usize, u64)> = state.done.iter().map(|done| (0, *done)).collect();
-        for (slot, load) in state.ledger.loads() {
-            if let Some((in_flight, _)) = slots.get_mut(slot.index() as usize) {
-                *in_flight += load;
+        let done = state.done.iter().map(|done| SlotNumbers {
+            done: *done,
+            ..SlotNumbers::default()
+        });
+        let mut slots: Vec<SlotNumbers> = done.collect();
+        for load in state.ledger.loads() {
+            if let Some(numbers) = slots.get_mut(load.slot.index() as usize) {
+                numbers.in_flight += load.has;
+                numbers.concurrency = load.limit as usize;
+                let lane = state.lanes.get(load.seat.index());
+                numbers.resident += lane.map_or(0, |lane| lane.resident);
             }
         }
         Numbers {
@@ -234,6 +243,17 @@ fn in_the_fall_of_a_routing() -> bool {
     routes() && std::thread::panicking()
 }
 
+/// What a slot has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SlotNumbers {
+    pub(crate) in_flight: usize,
+    pub(crate) done: u64,
+    /// How many tasks its present worker may have.
+    pub(crate) concurrency: usize,
+    /// How many bytes its workers had in memory when they were last looked at.
+    pub(crate) resident: usize,
+}
+
 /// Numbers of the data plane at one moment.
 #[derive(Debug)]
 pub(crate) struct Numbers {
@@ -244,6 +264,6 @@ pub(crate) struct Numbers {
     pub(crate) paused: bool,
     /// Suspects that have yet to end.
     pub(crate) quarantined: usize,
-    /// Per slot: in flight, done.
-    pub(crate) slots: Vec<(usize, u64)>,
+    /// By slot.
+    pub(crate) slots: Vec<SlotNumbers>,
 }

@@ -11,14 +11,17 @@ use std::{
 };
 
 use crate::{
-    error::RemoteError,
     sched::Violation,
     supervisor::{
         core::Event,
         reply::Settled,
-        session::{Running, partial::Partial},
+        session::{
+            Running,
+            outcome::{settled, violation},
+            partial::Partial,
+        },
     },
-    wire::{HostFrame, Outcome, Payload, TimeLeft, WorkerFrame, codec, parse},
+    wire::{HostFrame, Outcome, Payload, TimeLeft, WorkerFrame, parse},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -188,6 +191,12 @@ impl Running<'_> {
                     });
                     continue;
                 }
+                WorkerFrame::Lag { micros } if core.config.knobs.concurrency.is_adaptive() => {
+                    self.allowance.lag(self.born.elapsed())?;
+                    self.apply()?;
+                    core.lagged(seat, Duration::from_micros(micros));
+                    continue;
+                }
                 WorkerFrame::Result {
                     ticket,
                     outcome,
@@ -214,6 +223,7 @@ impl Running<'_> {
                 | WorkerFrame::Ready
                 | WorkerFrame::Failed { .. }
                 | WorkerFrame::Item { .. }
+                | WorkerFrame::Lag { .. }
                 | WorkerFrame::Progress { .. } => {
                     return Err("a frame that is not due".to_owned());
                 }
@@ -309,41 +319,4 @@ fn lengths(payload: &Payload) -> Vec<u32> {
         .iter()
         .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
         .collect()
-}
-
-fn violation(violation: Violation) -> String {
-    match violation {
-        Violation::UnsentTicket(ticket) => {
-            format!("a report of ticket {ticket}, which was not sent")
-        }
-        Violation::SettledTicket(ticket) => {
-            format!("a report of ticket {ticket}, which had ended")
-        }
-        Violation::StartedTwice(ticket) => format!("a second start of ticket {ticket}"),
-        Violation::GivenBackStarted(ticket) => {
-            format!("ticket {ticket} given back, which had started")
-        }
-        Violation::NotCancelled(ticket) => {
-            format!("ticket {ticket} dropped, which nobody had cancelled")
-        }
-        Violation::UnknownName(name) => format!("a task name {name}, which there is not"),
-    }
-}
-
-/// What a result says, with the errors of the crate decoded.
-fn settled(outcome: &Outcome, payload: Payload) -> Result<Settled, String> {
-    Ok(match outcome {
-        Outcome::Done => Settled::Done(payload),
-        Outcome::Failed { .. } => Settled::Failed(payload),
-        Outcome::Panicked => Settled::Panicked(
-            codec::decode::<RemoteError>(&payload)
-                .map_err(|error| format!("an unreadable panic: {error}"))?,
-        ),
-        Outcome::Codec => Settled::Codec(
-            codec::decode(&payload).map_err(|error| format!("an unreadable error: {error}"))?,
-        ),
-        Outcome::Cancelled { started } => Settled::Cancelled { started: *started },
-        // Decided before: it is no end that a caller hears of as it is.
-        Outcome::Expired => Settled::Cancelled { started: false },
-    })
 }

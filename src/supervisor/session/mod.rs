@@ -13,6 +13,7 @@ mod control;
 mod data;
 mod ending;
 mod memory;
+mod outcome;
 mod partial;
 mod stall;
 
@@ -150,6 +151,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         events: Vec::new(),
         ladder: Ladder::new(core.config.knobs.cancel_grace, core.config.knobs.kill),
         allowance: Allowance::new(core.config.table.len()),
+        born: Instant::now(),
         with_worker: 0,
         done: 0,
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
@@ -198,6 +200,8 @@ struct Running<'a> {
     events: Vec<Event>,
     ladder: Ladder,
     allowance: Allowance,
+    /// Since when it serves.
+    born: Instant,
     /// How many tasks it was sent and has not said the end of.
     with_worker: usize,
     /// How many it has said the end of.

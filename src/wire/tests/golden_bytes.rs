@@ -58,8 +58,9 @@ fn host_frames() {
                 rest: 300,
                 has_args: true,
                 attachments: vec![1024],
+                lag: true,
             }),
-            &[0, 16, 128, 128, 128, 32, 232, 7, 172, 2, 1, 1, 128, 8],
+            &[0, 16, 128, 128, 128, 32, 232, 7, 172, 2, 1, 1, 128, 8, 1],
         ),
         (
             HostFrame::Task {
@@ -113,7 +114,7 @@ fn worker_frames() {
         "u8",
         "why",
     );
-    let values: [(WorkerFrame, &[u8]); 11] = [
+    let values: [(WorkerFrame, &[u8]); 12] = [
         (
             WorkerFrame::Offer(Offer {
                 protocol: 1,
@@ -166,6 +167,7 @@ fn worker_frames() {
             },
             &[9, 3, 172, 2, 1],
         ),
+        (WorkerFrame::Lag { micros: 300 }, &[10, 172, 2]),
     ];
     let number = |frame: &WorkerFrame| match frame {
         WorkerFrame::Offer(_) => 0,
@@ -178,8 +180,9 @@ fn worker_frames() {
         WorkerFrame::Item { .. } => 7,
         WorkerFrame::Progress { .. } => 8,
         WorkerFrame::SlowPoll { .. } => 9,
+        WorkerFrame::Lag { .. } => 10,
     };
-    complete(&values, number, 10);
+    complete(&values, number, 11);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }
@@ -286,7 +289,7 @@ fn half_a_header_and_unknown_variants_are_errors() {
     assert!(parse::<HostFrame>(&[]).is_err());
     assert!(parse::<HostFrame>(&[1, 172, 2, 173]).is_err());
     assert!(parse::<HostFrame>(&[4]).is_err());
-    assert!(parse::<WorkerFrame>(&[9]).is_err());
+    assert!(parse::<WorkerFrame>(&[11]).is_err());
     assert!(parse::<ControlToWorker>(&[4]).is_err());
     assert!(parse::<ControlFromWorker>(&[4]).is_err());
     assert!(codec::decode_header::<StartConfig>(&TOKEN).is_err());

@@ -33,12 +33,13 @@ pub(super) enum Event {
     Revoked(usize, Ticket),
     Cancel(u64, bool),
     Abandon(usize, Ticket),
-    /// Whose doing, and read to its end?
-    /// Its doing, read out, short of memory.
+    /// Whose doing, read to its end, short of memory?
     Lost(usize, Doing, bool, bool),
     UpQuarantine,
     /// With so many credits, for so many tasks in all.
     Up(u32, Option<u32>),
+    /// So many credits from now on.
+    Limit(usize, u32),
     Close(usize),
     Reopen(usize),
     Retire(usize),
@@ -115,6 +116,9 @@ impl Pool {
                 let all = [Doing::Others, Doing::Unknown, Doing::Tasks, one];
                 let doing = random.pick(&all).unwrap();
                 Event::Lost(slot, doing, random.odds(2, 3), random.odds(1, 3))
+            }
+            191 if worker.alive && !worker.quarantine && random.odds(1, 2) => {
+                Event::Limit(slot, u32::try_from(random.between(1, 8)).unwrap())
             }
             191 => Event::Close(slot),
             192..=193 if worker.alive => Event::Reopen(slot),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 44] = [
+const EVERYTHING: [&str; 46] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -40,14 +40,16 @@ const EVERYTHING: [&str; 44] = [
     "ended before",
     "failed",
     "failed, again or abandoned",
+    "fewer than it has",
     "finished",
     "finished, abandoned",
     "flights taken",
     "given back when started",
     "isolated",
     "kept for something of their own",
-    "lost",
+    "limited",
     "lost and requeued",
+    "lost",
     "not sent",
     "nothing assigned",
     "nothing lost",
@@ -61,10 +63,10 @@ const EVERYTHING: [&str; 44] = [
     "retired",
     "revoked",
     "revoked, cancelled",
-    "started",
     "started twice",
-    "up",
+    "started",
     "up in quarantine",
+    "up",
     "waiting taken",
 ];
 

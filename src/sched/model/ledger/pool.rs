@@ -224,6 +224,17 @@ impl Pool {
             Event::Lost(index, doing, read, short) => self.lost(index, doing, read, short),
             Event::Up(credits, quota) => self.up(credits, quota, false),
             Event::UpQuarantine => self.up(1, None, true),
+            Event::Limit(index, credits) => {
+                self.ledger.limit(seat(index), credits);
+                let worker = &mut self.reference.workers[index];
+                let fewer = worker.flights.len() > credits as usize;
+                worker.credits = credits;
+                if fewer {
+                    "fewer than it has"
+                } else {
+                    "limited"
+                }
+            }
             Event::Close(index) => {
                 self.ledger.close(seat(index));
                 self.reference.workers[index].open = false;
