@@ -148,13 +148,13 @@ fn unescaped(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// As recorded in a service of systemd on a machine with version 2, before and after an end for want of memory.
+    /// Of version 2, before and after an end for want of memory, in the form of the kernel's documentation.
     const EVENTS: [&str; 2] = [
         "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n",
         "low 0\nhigh 0\nmax 1204\noom 2\noom_kill 1\noom_group_kill 0\n",
     ];
 
-    /// The same of version 1.
+    /// Of version 1, as recorded on Linux 6.18 around such an end.
     const CONTROL: [&str; 2] = [
         "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
         "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn recorded_counters_are_read() {
+    fn counters_of_both_versions_are_read() {
         for [before, after] in [EVENTS, CONTROL] {
             assert_eq!((kills(before), kills(after)), (Some(0), Some(1)));
         }
