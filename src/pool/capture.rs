@@ -97,12 +97,7 @@ impl Capture {
             max_bytes,
             redact,
         } = self;
-        Captures {
-            dir,
-            keep,
-            max_bytes,
-            redact,
-        }
+        Captures::new(dir, keep, max_bytes, redact)
     }
 }
 

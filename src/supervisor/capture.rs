@@ -14,6 +14,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
+
 use crate::{
     error::capture,
     observe::{PoolEvent, log},
@@ -37,7 +39,9 @@ pub(crate) struct Captures {
     pub(crate) keep: usize,
     pub(crate) max_bytes: usize,
     /// By the names of tasks.
-    pub(crate) redact: BTreeMap<&'static str, Redact>,
+    redact: BTreeMap<&'static str, Redact>,
+    /// Who makes room and takes it: workers may die at once.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for Captures {
@@ -61,6 +65,21 @@ pub(super) struct Suspected {
 }
 
 impl Captures {
+    pub(crate) fn new(
+        dir: PathBuf,
+        keep: usize,
+        max_bytes: usize,
+        redact: BTreeMap<&'static str, Redact>,
+    ) -> Self {
+        Self {
+            dir,
+            keep,
+            max_bytes,
+            redact,
+            turn: Mutex::new(()),
+        }
+    }
+
     /// Makes the directory, for this user alone.
     pub(crate) fn prepare(&self) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
@@ -145,6 +164,7 @@ impl Captures {
             .collect();
         let name = format!("{taken_at:015}-{pid}-{id}-{attempt}-{task}.{KIND}");
         let path = self.dir.join(name);
+        let _turn = self.turn.lock();
         self.make_room()?;
         let mut file = create(&path)?;
         if let Err(error) = file.write_all(&bytes) {
@@ -162,7 +182,11 @@ impl Captures {
         paths.sort_unstable();
         let excess = (paths.len() + 1).saturating_sub(self.keep);
         for path in paths.into_iter().take(excess) {
-            fs::remove_file(path)?;
+            match fs::remove_file(path) {
+                // Another pool of this directory was first.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -184,4 +208,48 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_that_die_at_once_are_in_each_others_way_neither_with_what_is_kept_nor_with_how_much()
+    {
+        let dir = tempfile::tempdir().unwrap();
+        // Of two pools, which know nothing of each other.
+        let pools =
+            [(); 2].map(|()| Captures::new(dir.path().to_owned(), 2, 1000, BTreeMap::new()));
+        let count = || fs::read_dir(dir.path()).unwrap().count();
+        let written: Vec<_> = std::thread::scope(|scope| {
+            let deaths: Vec<_> = (0..16)
+                .map(|death| {
+                    let captures = &pools[death % 2];
+                    let count = &count;
+                    scope.spawn(move || {
+                        let ids = (0..20).map(|nth| TaskId::new(death as u64 * 100 + nth));
+                        ids.map(|id| {
+                            let suspect = Suspected {
+                                task: "render",
+                                version: 1,
+                                id,
+                                attempt: 1,
+                                payload: Payload::copied(b"page", Vec::new()),
+                            };
+                            let path = captures.write(&suspect, "");
+                            path.map(|path| (path.is_some(), count()))
+                        })
+                        .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            let written = deaths.into_iter().flat_map(|death| death.join().unwrap());
+            written.map(|written| written.unwrap()).collect()
+        });
+        assert!(written.len() == 320 && written.iter().all(|(written, _)| *written));
+        // One more for the other pool, which may be between making room and taking it; one for a look that is none at a moment.
+        let most = written.iter().map(|(_, files)| *files).max();
+        assert!(most.is_some_and(|most| most <= 4), "{most:?}");
+    }
 }
