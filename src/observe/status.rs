@@ -63,7 +63,7 @@ pub struct SlotStatus {
     /// Tasks sent to it whose end it has not reported.
     pub in_flight: usize,
     /// How many tasks its worker may have at once: the pool's `concurrency`, or what has come of it where that is
-    /// [`Adaptive`](crate::Concurrency::Adaptive).
+    /// [`Adaptive`](crate::Concurrency::Adaptive). 0 while none is ready.
     pub concurrency: usize,
     /// How many bytes its workers had in memory when they were last looked at, in a pool with limits on memory; `None` in others.
     pub rss: Option<usize>,
