@@ -5,24 +5,36 @@
 //! Invariant: a rise by one names one of the pool's workers, however many end at once.
 //!
 //! Both versions of control groups count such ends where the victim was: in `memory.events` (version 2) and in
-//! `memory.oom_control` (version 1), each in a line `oom_kill <number>`, before the victim gets its SIGKILL. See
+//! `memory.oom_control` (version 1), each in a line `oom_kill <number>`, before the victim gets its SIGKILL. A group of version 2
+//! for which nobody asked for the memory controller has no such file, and is counted in the nearest one above it that has. See
 //! `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst` of the kernel.
 
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use parking_lot::Mutex;
 
-/// Up to which number each counter's rises are explained. One for a pool.
+/// What all workers' counters have in common. One for a pool.
 #[derive(Debug, Default)]
-pub(super) struct Explained(Mutex<HashMap<PathBuf, u64>>);
+pub(super) struct OomCounters {
+    /// Where they are: this process's `/proc/self/mountinfo`.
+    mounts: OnceLock<Option<String>>,
+    /// Up to which number each one's rises are explained.
+    explained: Mutex<HashMap<PathBuf, u64>>,
+}
 
-impl Explained {
+impl OomCounters {
+    fn mounts(&self) -> Option<&str> {
+        let read = || std::fs::read_to_string("/proc/self/mountinfo").ok();
+        self.mounts.get_or_init(read).as_deref()
+    }
+
     /// Whether a rise from `before` to `now` has somebody to name, who is named from now on.
     fn claim(&self, counter: &Path, before: u64, now: u64) -> bool {
-        let mut explained = self.0.lock();
+        let mut explained = self.explained.lock();
         let known = explained.get(counter).copied().unwrap_or(0).max(before);
         if now <= known {
             return false;
@@ -42,13 +54,12 @@ pub(super) struct OomWatch {
 
 impl OomWatch {
     /// `None` where the system does not tell.
-    pub(super) fn new(pid: u32) -> Option<Self> {
+    pub(super) fn new(pid: u32, counters: &OomCounters) -> Option<Self> {
         if cfg!(not(target_os = "linux")) {
             return None;
         }
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        candidates(&groups, &mounts).find_map(|counter| {
+        candidates(&groups, counters.mounts()?).find_map(|counter| {
             let now = read(&counter)?;
             Some(Self {
                 counter,
@@ -65,9 +76,9 @@ impl OomWatch {
     }
 
     /// The worker got a SIGKILL of somebody else's. Says what shows that it was the kernel's, if something does.
-    pub(super) fn ended(&self, explained: &Explained) -> Option<String> {
+    pub(super) fn ended(&self, counters: &OomCounters) -> Option<String> {
         let (before, now) = (self.seen[0], read(&self.counter)?);
-        explained
+        counters
             .claim(&self.counter, before, now)
             .then(|| format!("oom_kill of {} rose to {now}", self.counter.display()))
     }
@@ -85,31 +96,39 @@ fn kills(counter: &str) -> Option<u64> {
     })
 }
 
-/// Files that may count for a process, by its `/proc/<pid>/cgroup` and this one's `/proc/self/mountinfo`.
+/// Files that may count for a process, by its `/proc/<pid>/cgroup` and this one's `/proc/self/mountinfo`. The first that is there
+/// does.
 fn candidates<'a>(groups: &'a str, mounts: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-    let of = move |line: &'a str| {
-        let mut parts = line.splitn(3, ':');
-        let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        let second = number == "0" && controllers.is_empty();
-        let first = controllers.split(',').any(|name| name == "memory");
-        // One outside of what this process sees.
-        let hidden = path.split('/').any(|part| part == "..");
-        if hidden || !first && !second {
-            return None;
-        }
-        let directory = mounts.lines().find_map(|line| mounted(line, path, first))?;
-        let file = if first {
-            "memory.oom_control"
-        } else {
-            "memory.events"
-        };
-        Some(directory.join(file))
-    };
-    groups.lines().filter_map(of)
+    groups
+        .lines()
+        .flat_map(|line| counters(line, mounts).unwrap_or_default())
 }
 
-/// Where this mount has the control group of this path, if it does.
-fn mounted(line: &str, path: &str, first: bool) -> Option<PathBuf> {
+/// Those of one line of `/proc/<pid>/cgroup`.
+fn counters(line: &str, mounts: &str) -> Option<Vec<PathBuf>> {
+    let mut parts = line.splitn(3, ':');
+    let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+    let second = number == "0" && controllers.is_empty();
+    let first = controllers.split(',').any(|name| name == "memory");
+    // One outside of what this process sees.
+    let hidden = path.split('/').any(|part| part == "..");
+    if hidden || !first && !second {
+        return None;
+    }
+    let (point, below) = mounts.lines().find_map(|line| mounted(line, path, first))?;
+    if first {
+        return Some(vec![point.join(below).join("memory.oom_control")]);
+    }
+    let groups = below.ancestors();
+    Some(
+        groups
+            .map(|group| point.join(group).join("memory.events"))
+            .collect(),
+    )
+}
+
+/// Where this mount is that has the control group of this path, if it has, and which group that is in it.
+fn mounted(line: &str, path: &str, first: bool) -> Option<(PathBuf, PathBuf)> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(3);
     let (root, point) = (unescaped(left.next()?)?, unescaped(left.next()?)?);
@@ -129,7 +148,7 @@ fn mounted(line: &str, path: &str, first: bool) -> Option<PathBuf> {
     };
     // Not a sibling whose name begins like the root's.
     (below.is_empty() || below.starts_with('/'))
-        .then(|| Path::new(&point).join(below.trim_start_matches('/')))
+        .then(|| (point.into(), below.trim_start_matches('/').into()))
 }
 
 /// The kernel writes blanks and backslashes as octal numbers.
@@ -148,10 +167,10 @@ fn unescaped(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Of version 2, before and after an end for want of memory, in the form of the kernel's documentation.
+    /// Of version 2, before and after an end for want of memory, as recorded on Linux 6.1.192 of Debian in a group of 20 MiB.
     const EVENTS: [&str; 2] = [
         "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n",
-        "low 0\nhigh 0\nmax 1204\noom 2\noom_kill 1\noom_group_kill 0\n",
+        "low 0\nhigh 0\nmax 35\noom 1\noom_kill 1\noom_group_kill 0\n",
     ];
 
     /// Of version 1, as recorded on Linux 6.18 around such an end.
@@ -177,10 +196,19 @@ mod tests {
     #[test]
     fn the_file_of_a_process_is_found() {
         let v2 = "30 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+        // The first that is there counts: not every group has one, and the root never.
         assert_eq!(
             found("0::/system.slice/app.service\n", v2),
-            ["/sys/fs/cgroup/system.slice/app.service/memory.events"]
+            [
+                "/sys/fs/cgroup/system.slice/app.service/memory.events",
+                "/sys/fs/cgroup/system.slice/memory.events",
+                "/sys/fs/cgroup/memory.events",
+            ]
         );
+        // As recorded in the same place as the numbers above.
+        let recorded = "26 22 0:23 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw\n";
+        let job = found("0::/job\n", recorded);
+        assert_eq!(job[0], "/sys/fs/cgroup/job/memory.events");
         // Version 1 for memory, version 2 for nothing but names.
         let both = "31 24 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
                     32 24 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
@@ -188,7 +216,8 @@ mod tests {
             found("9:pids:/a\n4:cpu,memory:/a/b\n0::/c\n", both),
             [
                 "/sys/fs/cgroup/memory/a/b/memory.oom_control",
-                "/sys/fs/cgroup/unified/c/memory.events"
+                "/sys/fs/cgroup/unified/c/memory.events",
+                "/sys/fs/cgroup/unified/memory.events",
             ]
         );
         // A container sees its own part only.
@@ -215,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_rise_by_one_names_one() {
-        let (explained, counter) = (Explained::default(), Path::new("/a"));
+        let (explained, counter) = (OomCounters::default(), Path::new("/a"));
         assert!(!explained.claim(counter, 3, 3));
         // Three workers die, two of them by the kernel's hand.
         assert!(explained.claim(counter, 3, 5));
@@ -241,7 +270,7 @@ mod tests {
         watch.lives();
         write(8);
         watch.lives();
-        let explained = Explained::default();
+        let explained = OomCounters::default();
         let said = watch.ended(&explained).unwrap();
         assert!(
             said.starts_with("oom_kill of ") && said.ends_with(" rose to 8"),
@@ -249,6 +278,6 @@ mod tests {
         );
         // Whoever lives on for two looks has not been meant.
         watch.lives();
-        assert_eq!(watch.ended(&Explained::default()), None);
+        assert_eq!(watch.ended(&OomCounters::default()), None);
     }
 }

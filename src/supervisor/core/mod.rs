@@ -47,7 +47,7 @@ use crate::{
         budget::ResultBudget,
         control::Control,
         core::{clock::Alarm, lanes::Signal},
-        oom::Explained,
+        oom::OomCounters,
         reply::{Reply, Settled},
     },
     task::{Fault, FaultPoint, Priority, TaskId},
@@ -126,7 +126,7 @@ pub(crate) struct PoolCore {
     pub(crate) idle: tokio::sync::Notify,
     this: Weak<Self>,
     /// Which ends the kernel is known to have brought about.
-    pub(super) explained: Explained,
+    pub(super) oom_counters: OomCounters,
 }
 
 impl PoolCore {
@@ -153,7 +153,7 @@ impl PoolCore {
             control: Control::new(slots, config.rules),
             fault: Fault::default(),
             this: core.clone(),
-            explained: Explained::default(),
+            oom_counters: OomCounters::default(),
             idle: tokio::sync::Notify::new(),
             config,
         })

@@ -83,7 +83,7 @@ impl Running<'_> {
     }
 
     /// No new tasks; what it has may go on for a while.
-    fn retire(&mut self, reason: RetireReason) {
+    pub(super) fn retire(&mut self, reason: RetireReason) {
         if self.why.is_none() && self.retiring.is_none() {
             let limit = self.session.core.config.knobs.retire_timeout;
             self.retiring = Some((reason, Instant::now() + limit));

@@ -29,6 +29,8 @@ pub(super) struct Memory {
     watch: Option<OomWatch>,
     /// There are limits.
     limited: bool,
+    /// It has more than `memory_soft`, and is sent nothing more.
+    over: bool,
     /// When it is looked at next.
     next: Option<Instant>,
     /// What it had when it was looked at last.
@@ -44,8 +46,9 @@ impl Memory {
         Self {
             resident: meter.resident(),
             meter,
-            watch: OomWatch::new(pid),
+            watch: OomWatch::new(pid, &session.core.oom_counters),
             limited,
+            over: false,
             next: None,
         }
     }
@@ -101,12 +104,13 @@ impl Running<'_> {
         let (core, seat) = (self.session.core, self.session.attached.seat);
         core.weigh(seat, resident);
         let soft = core.config.knobs.memory_soft;
-        if soft.is_some_and(|most| resident >= most) {
-            self.replace_for_memory();
+        if soft.is_some_and(|most| resident >= most) && self.is_replaceable() {
+            core.retire_seat(seat);
+            self.memory.over = true;
         }
     }
 
-    /// Ends a worker that has more than it may, by itself or together with the others.
+    /// Ends or replaces a worker that has more than it may, by itself or together with the others.
     pub(super) fn mind_the_limit(&mut self) {
         if !self.memory.limited || self.is_killed() {
             return;
@@ -127,6 +131,9 @@ impl Running<'_> {
             );
             (Guilt::Perhaps, detail)
         } else {
+            if self.memory.over {
+                self.replace_for_memory();
+            }
             return;
         };
         if core.in_flight(seat) == 0 {
@@ -136,12 +143,23 @@ impl Running<'_> {
         }
     }
 
-    fn replace_for_memory(&mut self) {
+    /// The worker of one task ends with that; one for suspects ends with each.
+    fn is_replaceable(&self) -> bool {
         let session = &self.session;
-        // The worker of one task ends with that; one for suspects ends with each.
-        let alone = session.core.config.one_life || session.slot.is_quarantine();
-        if !alone && self.why.is_none() && self.asked != Some(RetireReason::Memory) {
-            session.core.retire_seat(session.attached.seat);
+        self.why.is_none() && !session.core.config.one_life && !session.slot.is_quarantine()
+    }
+
+    /// Sends it no more tasks, and has another take its place: as long as it has tasks that comes beside it; without any it makes
+    /// room first.
+    fn replace_for_memory(&mut self) {
+        if !self.is_replaceable() {
+            return;
+        }
+        let (core, seat) = (self.session.core, self.session.attached.seat);
+        core.retire_seat(seat);
+        if core.in_flight(seat) == 0 {
+            self.retire(RetireReason::Memory);
+        } else if self.asked != Some(RetireReason::Memory) {
             self.ask_for_replacement(RetireReason::Memory);
         }
     }
@@ -153,6 +171,6 @@ impl Running<'_> {
             return None;
         }
         let watch = self.memory.watch.as_ref()?;
-        watch.ended(&self.session.core.explained)
+        watch.ended(&self.session.core.oom_counters)
     }
 }
