@@ -3,7 +3,10 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::repeat,
+    time::{Duration, Instant},
+};
 
 use actix_multiprocess::{
     Concurrency, NoError, Pool, PoolBuilder, Task, TaskContext, WorkerSpec, worker_entry,
@@ -45,9 +48,13 @@ fn builder(max: usize) -> PoolBuilder {
 }
 
 /// Has the pool work for so long; returns how many tasks its worker might have, as they were looked at meanwhile.
-async fn limits(pool: &Pool, work: Work, time: Duration) -> Vec<(Duration, usize)> {
+async fn limits(
+    pool: &Pool,
+    work: impl Iterator<Item = Work> + Unpin + 'static,
+    time: Duration,
+) -> Vec<(Duration, usize)> {
     let began = Instant::now();
-    let mut map = pool.map(std::iter::repeat(work)).unordered();
+    let mut map = pool.map(work).unordered();
     let mut seen = Vec::new();
     while began.elapsed() < time {
         if let Ok(Some((_, done))) =
@@ -78,7 +85,7 @@ fn it_begins_with_one_and_goes_where_tasks_wait_as_far_as_it_may() {
             computes: 0,
             waits: 20,
         };
-        let seen = limits(&pool, waits, Duration::from_secs(3)).await;
+        let seen = limits(&pool, repeat(waits), Duration::from_secs(3)).await;
         // Twice as long as it takes, for a machine that is busy.
         assert!(seen.iter().any(|(_, limit)| *limit == 16), "{seen:?}");
         assert!(seen.iter().all(|(_, limit)| *limit <= 16), "{seen:?}");
@@ -98,12 +105,33 @@ fn where_tasks_compute_it_stays_low_and_it_follows_them() {
             waits: 20,
         };
         for _ in 0..2 {
-            let seen = limits(&pool, computes, Duration::from_secs(5)).await;
+            let seen = limits(&pool, repeat(computes), Duration::from_secs(5)).await;
             let settled = after(&seen, Duration::from_secs(4));
             assert!(settled.iter().all(|limit| *limit <= 2), "{seen:?}");
-            let seen = limits(&pool, waits, Duration::from_secs(4)).await;
+            let seen = limits(&pool, repeat(waits), Duration::from_secs(4)).await;
             assert!(seen.iter().any(|(_, limit)| *limit >= 8), "{seen:?}");
         }
+    });
+}
+
+/// Fewer tasks would not make it shorter, and leave the worker without anything to do while those wait.
+#[test]
+fn a_long_computation_among_tasks_that_wait_keeps_no_others_out() {
+    common::run(async {
+        let pool = builder(16).start().await.unwrap();
+        let mix = (0..).map(|nth| match nth % 10 {
+            0 => Work {
+                computes: 100,
+                waits: 0,
+            },
+            _ => Work {
+                computes: 0,
+                waits: 20,
+            },
+        });
+        let seen = limits(&pool, mix, Duration::from_secs(8)).await;
+        let settled = after(&seen, Duration::from_secs(4));
+        assert!(settled.iter().any(|limit| *limit >= 8), "{seen:?}");
     });
 }
 
@@ -116,7 +144,7 @@ fn a_worker_of_a_fixed_number_has_that() {
             computes: 60,
             waits: 0,
         };
-        let seen = limits(&pool, computes, Duration::from_secs(1)).await;
+        let seen = limits(&pool, repeat(computes), Duration::from_secs(1)).await;
         assert!(seen.iter().all(|(_, limit)| *limit == 3), "{seen:?}");
     });
 }

@@ -75,7 +75,7 @@ pub(crate) enum WorkerFrame {
     Progress { ticket: u64, done: u64, total: u64 },
     /// A task of this name has held the event loop for so long in one poll, which was its last or not.
     SlowPoll { name: u16, micros: u64, ended: bool },
-    /// How late the event loop was, in the median, since it was told last. Only if it is to be.
+    /// How late the event loop was at least since it was told last. Only if it is to be.
     Lag { micros: u64 },
 }
 

@@ -15,11 +15,14 @@ use tokio::time::{Sleep, sleep_until};
 /// How often the loop is asked whether it is in time.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often the host is told how late it was.
+/// How often the host is told how late it was at least.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// How much of a window counts, from its beginning on.
-const SAMPLES: usize = 128;
+/// Of how much that is told, unless it takes [`LONGEST`].
+const ENOUGH: u32 = 8;
+
+/// After so long it is told of whatever was found.
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// What one worker finds of its loop.
 #[derive(Debug)]
@@ -27,9 +30,10 @@ pub(super) struct Lag {
     timer: Pin<Box<Sleep>>,
     /// When it is to fire.
     due: Option<Instant>,
-    /// Since when these are kept: one for each task that has started, and for each time that the loop was asked.
+    /// Since when this is kept: of each task that has started, and of each time that the loop was asked.
     since: Instant,
-    samples: Vec<Duration>,
+    samples: u32,
+    least: Option<Duration>,
     /// Since when there is nothing to be late for.
     rested: Option<Instant>,
 }
@@ -41,16 +45,21 @@ impl Lag {
             timer: Box::pin(sleep_until(now.into())),
             due: None,
             since: now,
-            samples: Vec::with_capacity(SAMPLES),
+            samples: 0,
+            least: None,
             rested: None,
         }
     }
 
-    /// A task could have been polled before, for so long.
-    pub(super) fn waited(&mut self, time: Duration) {
-        if self.samples.len() < SAMPLES {
-            self.samples.push(time);
+    /// Something could have been polled since a moment, and is now.
+    pub(super) fn waited(&mut self, from: Instant, now: Instant) {
+        let time = now.saturating_duration_since(from);
+        if from < self.since && time < WINDOW {
+            // How late it was may be of what the host has changed since.
+            return;
         }
+        self.samples = self.samples.saturating_add(1);
+        self.least = Some(self.least.map_or(time, |least| least.min(time)));
     }
 
     /// Looks whether the loop is in time, as long as there is something to be late for. Returns what is to be told.
@@ -71,29 +80,24 @@ impl Lag {
         {
             // What was before that is of no interest any more. Shorter ones are between two tasks.
             self.since = now;
-            self.samples.clear();
+            (self.samples, self.least) = (0, None);
         }
         let due = self.due.unwrap_or_else(|| self.arm(now));
         if self.timer.as_mut().poll(cx).is_ready() {
-            self.waited(now.saturating_duration_since(due));
+            self.waited(due, now);
             self.arm(now);
             // A timer that was set anew has to be asked once.
             if self.timer.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
             }
         }
-        (now.saturating_duration_since(self.since) >= WINDOW).then(|| {
+        let lasted = now.saturating_duration_since(self.since);
+        let whole = lasted >= WINDOW && self.samples >= ENOUGH || lasted >= LONGEST;
+        whole.then(|| {
             self.since = now;
-            self.median()
+            self.samples = 0;
+            self.least.take().unwrap_or_default()
         })
-    }
-
-    /// The one in the middle: the longest poll of a mix is no measure of how busy the loop is.
-    fn median(&mut self) -> Duration {
-        self.samples.sort_unstable();
-        let median = self.samples.get(self.samples.len() / 2).copied();
-        self.samples.clear();
-        median.unwrap_or_default()
     }
 
     fn arm(&mut self, now: Instant) -> Instant {

@@ -250,7 +250,7 @@ impl Session {
             };
             let now_is = now.unwrap_or_else(Instant::now);
             if let (Some(lag), Some(came)) = (&mut self.lag, task.came) {
-                lag.waited(now_is.saturating_duration_since(came));
+                lag.waited(came, now_is);
             }
             let ended = self.executor.start(task, announced, now_is);
             now = Some(ended);
