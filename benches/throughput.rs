@@ -19,6 +19,7 @@ struct Noop([u8; 8]);
 impl Task for Noop {
     const NAME: &'static str = "noop";
     type Output = [u8; 8];
+    const IDEMPOTENT: bool = true;
     type Error = NoError;
     type State = ();
     async fn run(self, _: TaskContext<()>) -> Result<[u8; 8], NoError> {

@@ -398,8 +398,13 @@ async fn every_use(pool: Pool) -> Result<(), Box<dyn Error>> {
     let timed = timed.queue_timeout(Duration::from_secs(1));
     pool.submit(timed.run_timeout(Duration::from_secs(1)))
         .detach();
-    pool.submit(Submit::new(Plain(1)).idempotent().exclusive())
-        .detach();
+    pool.submit(
+        Submit::new(Plain(1))
+            .idempotent()
+            .exclusive()
+            .read_ahead(false),
+    )
+    .detach();
     for priority in [Priority::High, Priority::Normal, Priority::Low] {
         let submit = Submit::new(Plain(1)).priority(priority).key("session 7");
         pool.submit(submit).await?;

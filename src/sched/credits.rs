@@ -1,7 +1,8 @@
 //! How much one worker may be sent.
 //!
 //! Belongs here: the arithmetic of credits and of the exclusive claim. Does not belong here: which worker is picked.
-//! Invariant: nothing is sent while `used >= limit`, which may have become less than what is used; and while an exclusive task is in flight nothing else is.
+//! Invariant: nothing but what is sent ahead is sent while `used >= limit`, which may have become less than what is used; and
+//! while an exclusive task is in flight nothing else is.
 
 /// The credits of one worker connection.
 #[derive(Debug)]
@@ -33,6 +34,11 @@ impl Credits {
         self.used
     }
 
+    /// Whether what it has runs alone.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
     /// Whether a task of this kind may be sent now.
     pub(crate) fn admits(&self, exclusive: bool) -> bool {
         !self.exclusive
@@ -44,7 +50,7 @@ impl Credits {
     }
 
     pub(crate) fn take(&mut self, exclusive: bool) {
-        debug_assert!(self.admits(exclusive));
+        debug_assert!(!(self.exclusive || exclusive && self.used > 0));
         self.used += 1;
         self.exclusive = exclusive;
     }

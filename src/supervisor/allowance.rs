@@ -15,6 +15,7 @@ const SIGNALS: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Allowance {
     quiet: u64,
+    paces: u64,
     slow: u64,
     pongs: u64,
     revoked: u64,
@@ -27,6 +28,7 @@ impl Allowance {
     pub(super) fn new(names: u16) -> Self {
         Self {
             quiet: 64 + 2 * u64::from(names),
+            paces: 64,
             slow: u64::from(SLOW_POLLS) * u64::from(names),
             pongs: 0,
             revoked: 0,
@@ -36,9 +38,10 @@ impl Allowance {
         }
     }
 
-    /// With each task that ends its name may turn quiet, and once more loud.
+    /// With each task that ends its name may turn quiet, and once more loud, and quicker or slower.
     pub(super) fn finished(&mut self) {
         self.quiet = self.quiet.saturating_add(2);
+        self.paces = self.paces.saturating_add(1);
     }
 
     /// The host asks something.
@@ -53,6 +56,10 @@ impl Allowance {
 
     pub(super) fn quiet(&mut self) -> Result<(), String> {
         spend(&mut self.quiet, "names turned quiet and loud")
+    }
+
+    pub(super) fn pace(&mut self) -> Result<(), String> {
+        spend(&mut self.paces, "how long tasks take")
     }
 
     pub(super) fn slow_poll(&mut self) -> Result<(), String> {

@@ -10,10 +10,10 @@ use std::{
 use crate::{
     config::PoolConfig,
     error::near_names,
-    sched::{RestartRules, RetryRules},
+    sched::{IN_ONE_PIECE, ReadAhead, RestartRules, RetryRules},
     supervisor::{Captures, Launch},
     task::TimeLimits,
-    wire::{Lineage, Payload},
+    wire::{Lineage, PART_BYTES, Payload, UNREPORTED},
 };
 
 /// How long a pool that nobody holds any more goes on with what it has accepted.
@@ -92,7 +92,38 @@ pub(crate) struct Config {
     pub(crate) until: Option<Instant>,
 }
 
+/// So much work may wait in a worker: some wake-ups of a process, and too little to be noticed.
+const AHEAD: Duration = Duration::from_micros(200);
+
+/// In so many bytes: a socket's buffer, about.
+const AHEAD_BYTES: usize = 256 * 1024;
+
+// What was cut into parts may start behind what was sent later.
+const _: () = assert!(IN_ONE_PIECE <= PART_BYTES);
+
 impl Config {
+    /// How far tasks are sent ahead of what a worker runs at once, if they are.
+    pub(crate) fn read_ahead(&self) -> Option<ReadAhead> {
+        // Where memory is limited a worker is looked at before each task that it gets; a process for one task gets one.
+        let not = self.weighs_memory() || self.one_life;
+        (!not).then(|| ReadAhead {
+            time: AHEAD,
+            bytes: AHEAD_BYTES,
+            started: self.concurrency as usize + UNREPORTED,
+        })
+    }
+
+    /// Whether it matters what workers have in memory.
+    pub(crate) fn weighs_memory(&self) -> bool {
+        let PoolConfig {
+            memory_soft,
+            memory_hard,
+            memory_total,
+            ..
+        } = &self.knobs;
+        memory_soft.is_some() || memory_hard.is_some() || memory_total.is_some()
+    }
+
     /// The names of the tasks, each with how many of it may run at once.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&'static str, Option<u32>)> + '_ {
         self.table.iter().map(|(name, _)| {

@@ -70,6 +70,14 @@ pub(crate) struct Terms {
     pub(crate) exclusive: bool,
     pub(crate) priority: Priority,
     pub(crate) key: Option<Key>,
+    /// It may wait in a worker that has as many tasks as it runs; if nothing is said, when it is idempotent.
+    pub(crate) read_ahead: Option<bool>,
+}
+
+impl Terms {
+    pub(crate) fn is_sent_ahead(self) -> bool {
+        self.read_ahead.unwrap_or(self.idempotent)
+    }
 }
 
 /// How long a task may take. `None` is no limit of its own.

@@ -45,6 +45,10 @@ pub(crate) struct TimeLeft {
 /// How many slow polls of one name a worker reports. The host may have a reason to ignore one.
 pub(crate) const SLOW_POLLS: u8 = 4;
 
+/// How many tasks a worker may have ended without having written so, when it starts another: what was sent to it behind those, and
+/// behind what it runs at once, has not started when it dies.
+pub(crate) const UNREPORTED: usize = 64;
+
 /// Data connection, worker to host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum WorkerFrame {
@@ -77,6 +81,8 @@ pub(crate) enum WorkerFrame {
     SlowPoll { name: u16, micros: u64, ended: bool },
     /// How late the event loop was at least since it was told last. Only if it is to be.
     Lag { micros: u64 },
+    /// Tasks of this name take so long from start to end, in the mean. Told when it has doubled or halved.
+    Pace { name: u16, nanos: u32 },
 }
 
 /// How a task ended, and what the tail of its result is.

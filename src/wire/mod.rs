@@ -24,8 +24,8 @@ mod writer;
 pub use blob::Blob;
 pub(crate) use captured::Captured;
 pub(crate) use frame::{
-    ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, TimeLeft, WorkerFrame,
-    frame_bytes, parse,
+    ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, TimeLeft, UNREPORTED,
+    WorkerFrame, frame_bytes, parse,
 };
 pub(crate) use handshake::{
     Channel, Confines, Hello, Lineage, Offer, PROTOCOL, Place, Resource, StartConfig, TOKEN_BYTES,

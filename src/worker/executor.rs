@@ -35,6 +35,7 @@ use crate::{
         limits::Limits,
         mourning::{Mourned, Mourning},
         outbox::Outbox,
+        pace::Pace,
         tracked::Tracked,
     },
 };
@@ -67,6 +68,7 @@ struct Measure {
     quiet: Option<u64>,
     /// How many slow polls the host has been told of.
     slow: u8,
+    pace: Pace,
 }
 
 struct Running {
@@ -129,6 +131,7 @@ impl Executor {
                 poll: Some(Duration::ZERO),
                 quiet: Some(0),
                 slow: 0,
+                pace: Pace::default(),
             };
         }
     }
@@ -298,8 +301,15 @@ impl Executor {
         );
     }
 
-    /// Takes note of a poll and writes what must not wait for the next one. `ended` says that it was the task's last.
-    pub(super) fn after_poll(&self, name: u16, began: Instant, now: Instant, ended: bool) {
+    /// Takes note of a poll and writes what must not wait for the next one. `ended` is how long the task took, if it was its
+    /// last.
+    pub(super) fn after_poll(
+        &self,
+        name: u16,
+        began: Instant,
+        now: Instant,
+        ended: Option<Duration>,
+    ) {
         let took = now - began;
         if let Some(measure) = self.names.borrow_mut().get_mut(usize::from(name)) {
             let poll = match measure.poll {
@@ -309,7 +319,7 @@ impl Executor {
             measure.poll = Some(poll);
             let quiet = poll <= LOUD;
             // Louder at once. Quieter at the end of a task only: so the host can tell a worker that says so too often.
-            if quiet != measure.quiet.is_some() && (ended || !quiet) {
+            if quiet != measure.quiet.is_some() && (ended.is_some() || !quiet) {
                 self.out.frame(&WorkerFrame::Quiet { name, quiet });
                 measure.quiet = quiet.then(|| self.out.mark());
             }
@@ -319,8 +329,11 @@ impl Executor {
                 self.out.frame(&WorkerFrame::SlowPoll {
                     name,
                     micros,
-                    ended,
+                    ended: ended.is_some(),
                 });
+            }
+            if let Some(nanos) = ended.and_then(|took| measure.pace.ended(took)) {
+                self.out.frame(&WorkerFrame::Pace { name, nanos });
             }
         }
         self.now.set(now);

@@ -24,6 +24,7 @@ mod lag;
 mod limits;
 mod mourning;
 mod outbox;
+mod pace;
 mod program;
 mod serve;
 mod session;

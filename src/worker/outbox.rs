@@ -13,7 +13,7 @@ use std::{
 use crate::{
     ipc::Stream,
     task::keep,
-    wire::{FrameWriter, Payload, WorkerFrame},
+    wire::{FrameWriter, Payload, UNREPORTED, WorkerFrame},
 };
 
 /// A turn's frames wait no longer than this,
@@ -30,6 +30,8 @@ pub(crate) struct Outbox {
     writer: RefCell<FrameWriter<WorkerFrame>>,
     /// When the first frame that is still here was queued.
     since: Cell<Option<Instant>>,
+    /// How many ends of tasks are in here.
+    unreported: Cell<usize>,
     session: RefCell<Option<Waker>>,
     broken: Cell<bool>,
 }
@@ -40,6 +42,7 @@ impl Outbox {
             stream,
             writer: RefCell::new(FrameWriter::new()),
             since: Cell::new(None),
+            unreported: Cell::new(0),
             session: RefCell::new(None),
             broken: Cell::new(false),
         }
@@ -62,6 +65,7 @@ impl Outbox {
         header: impl FnOnce(u64) -> WorkerFrame,
         payload: &Payload,
     ) {
+        self.unreported.set(self.unreported.get() + 1);
         let part = WorkerFrame::Part { ticket };
         if self
             .writer
@@ -88,6 +92,12 @@ impl Outbox {
     /// Whether everything before this position was written.
     pub(crate) fn is_written(&self, mark: u64) -> bool {
         self.writer.borrow().written() >= mark
+    }
+
+    /// Whether so many ends of tasks have yet to be written that no other may start: what the host has not heard of by then may
+    /// have run for all that it knows.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unreported.get() >= UNREPORTED
     }
 
     /// Nothing more is written.
@@ -140,6 +150,7 @@ impl Outbox {
             }
             writer.advance(written);
         }
+        self.unreported.set(0);
         Poll::Ready(Ok(()))
     }
 

@@ -113,6 +113,7 @@ impl Session {
     fn runnable(&self) -> bool {
         !self.queue.is_empty()
             && self.executor.active() < self.concurrency
+            && !self.executor.out.is_behind()
             && self
                 .announced
                 .is_none_or(|mark| self.executor.out.is_written(mark))
@@ -232,6 +233,11 @@ impl Session {
                 let nothing = Payload::default();
                 self.executor.report(ticket, Outcome::Expired, &nothing);
                 continue;
+            }
+            if self.executor.out.is_behind() {
+                self.executor.out.flush_now();
+                self.executor.flushed();
+                now = None;
             }
             if loud && self.announced.is_none() {
                 self.executor.out.frame(&WorkerFrame::Started { ticket });

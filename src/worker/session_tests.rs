@@ -13,8 +13,8 @@ use crate::{
     ipc::Stream,
     task::{Board, Slot, TaskId, WorkerEnv, WorkerInfo},
     wire::{
-        FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, Welcome, WorkerFrame,
-        frame_bytes, parse,
+        FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, UNREPORTED, Welcome,
+        WorkerFrame, frame_bytes, parse,
     },
     worker::{
         Ended, Origin, Program, ServeEnd, TaskEntry,
@@ -76,6 +76,16 @@ async fn said_of(
     board: Arc<Board>,
     left: &[Option<TimeLeft>],
 ) -> Vec<WorkerFrame> {
+    said_after(program, board, left, async || {}).await
+}
+
+/// The same, when that has ended what it does while nobody listens.
+async fn said_after(
+    program: Program,
+    board: Arc<Board>,
+    left: &[Option<TimeLeft>],
+    unheard: impl AsyncFnOnce(),
+) -> Vec<WorkerFrame> {
     let tasks = left.len() as u64;
     let (host, worker) = Stream::memory();
     let serving = tokio::task::spawn_local(serve(
@@ -122,6 +132,7 @@ async fn said_of(
         frame_bytes(&task, &[], &mut out).unwrap();
     }
     host.write_all(&out).await.unwrap();
+    unheard().await;
     let mut frames = Vec::new();
     let last = |frame: &WorkerFrame| matches!(frame, WorkerFrame::Result { ticket, .. } if *ticket == tasks);
     while !frames.iter().any(last) {
@@ -257,6 +268,42 @@ fn start_is_said_before_its_name_gets_loud() {
         quiet: false,
     };
     assert_eq!(frames, [WorkerFrame::Started { ticket: 1 }, quiet]);
+}
+
+/// So its host knows of the others that they have not, when it dies.
+#[test]
+fn only_so_many_start_of_which_the_end_was_not_written() {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut program = noting(&ran);
+    let note = Arc::clone(&program.tasks[0].run);
+    program.tasks[0].run = Arc::new(move |payload, scope, state| {
+        let noted = note(payload, scope, state);
+        // Sixteen of them are all that the connection takes.
+        let long = Payload::new(vec![0; 64 * 1024].into(), Vec::new());
+        Box::pin(async {
+            noted.await;
+            Ended::Done(long)
+        })
+    });
+    let count = || ran.lock().unwrap().len();
+    let frames = actix_rt::System::new().block_on(said_after(
+        program,
+        Arc::new(now()),
+        &[None; 300],
+        async || {
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+            let started = count();
+            assert!(
+                (UNREPORTED..UNREPORTED + 20).contains(&started),
+                "{started}"
+            );
+        },
+    ));
+    let result = |frame: &&WorkerFrame| matches!(frame, WorkerFrame::Result { .. });
+    assert_eq!(frames.iter().filter(result).count(), 300);
+    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=300));
 }
 
 /// A worker that is asked to end while the report of a failure is on its way.

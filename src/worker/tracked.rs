@@ -27,7 +27,9 @@ pub(super) struct Tracked {
     name: u16,
     scope: Rc<Scope>,
     executor: Rc<Executor>,
-    /// When the first poll begins, for whoever makes it has looked.
+    /// When its first poll begins.
+    born: Instant,
+    /// The same until then, for whoever makes it has looked.
     began: Option<Instant>,
     /// The host has been told of its start, or will be before anything else that is told from now on.
     announced: bool,
@@ -48,6 +50,7 @@ impl Tracked {
             name,
             scope,
             executor,
+            born: began,
             began: Some(began),
             announced,
             ended: false,
@@ -142,8 +145,9 @@ impl Future for Tracked {
             }
         };
         this.executor.env.board.poll_ends();
-        this.executor
-            .after_poll(this.name, began, Instant::now(), !pending);
+        let now = Instant::now();
+        let ended = (!pending).then(|| now.saturating_duration_since(this.born));
+        this.executor.after_poll(this.name, began, now, ended);
         if pending {
             Poll::Pending
         } else {

@@ -279,6 +279,13 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("second start", 0),
         ),
         case(
+            "pace_of_an_unknown_name",
+            Serving(|it| {
+                it.say(&WorkerFrame::Pace { name: 5, nanos: 1 });
+            }),
+            Ends("task name 5", 0),
+        ),
+        case(
             "quiet_of_an_unknown_name",
             Serving(|it| {
                 it.say(&WorkerFrame::Quiet {
@@ -505,6 +512,11 @@ pub(crate) fn all() -> Vec<Case> {
             "unreadable_codec_error",
             Serving(|it| it.tell(it.held[1].ticket, Outcome::Codec, &[0xFF; 64])),
             Ends("unreadable error", 0),
+        ),
+        case(
+            "flood_of_pace",
+            Serving(|it| it.flood(&WorkerFrame::Pace { name: 0, nanos: 1 })),
+            Ends("flood", 0),
         ),
         case(
             "flood_of_quiet",

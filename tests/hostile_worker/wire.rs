@@ -103,6 +103,10 @@ pub(crate) enum WorkerFrame {
     Lag {
         micros: u64,
     },
+    Pace {
+        name: u16,
+        nanos: u32,
+    },
 }
 
 #[derive(Serialize, Clone)]

@@ -43,6 +43,10 @@ pub(super) struct Flow<T: Task, S> {
     /// Pulled while there was no room.
     pulled: VecDeque<(SubmitTask, Reply)>,
     window: usize,
+    /// What it is at least.
+    least: usize,
+    /// It was not set, and becomes wider as workers take more.
+    widens: bool,
     submitted: u64,
     taken: u64,
     /// Accepted and not handed out.
@@ -63,6 +67,8 @@ where
             arrived: VecDeque::new(),
             pulled: VecDeque::new(),
             window,
+            least: window,
+            widens: true,
             submitted: 0,
             taken: 0,
             ids: IdMap::default(),
@@ -72,6 +78,7 @@ where
 
     pub(super) fn set_window(&mut self, items: usize) {
         self.window = items.max(1);
+        self.widens = false;
     }
 
     /// Results as they come. Not after the first poll.
@@ -162,13 +169,17 @@ where
             let alone = self.outstanding() == self.pulled.len();
             let mut index = self.submitted - self.pulled.len() as u64;
             let ids = &mut self.ids;
-            self.core
+            let in_flight = self
+                .core
                 .submit_pulled(&mut self.pulled, alone, cx.waker(), |id| {
                     if let Some(id) = id {
                         ids.insert(index, id);
                     }
                     index += 1;
                 });
+            if self.widens {
+                self.window = in_flight.saturating_mul(2).max(self.least);
+            }
             if ended || !self.pulled.is_empty() || self.outstanding() >= self.window {
                 return;
             }

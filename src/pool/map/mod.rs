@@ -88,8 +88,9 @@ where
         }
     }
 
-    /// Sets how many items may be pulled and not yet handed out. Default: twice what the workers run at once,
-    /// at least 16. At least 1 can be set.
+    /// Sets how many items may be pulled and not yet handed out. Default: twice what the workers have, which is more than they
+    /// run at once if that is quick ([`Submit::read_ahead`]), and at least twice what they run at once, at least 16. At least 1
+    /// can be set.
     pub fn window(mut self, items: usize) -> Self {
         self.flow.set_window(items);
         self

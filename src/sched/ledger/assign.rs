@@ -9,6 +9,7 @@ use crate::{
     sched::{
         ledger::{
             At, Dispatch, Ledger, Name, Seat,
+            ahead::IN_ONE_PIECE,
             keys::{Home, candidates},
             line::Line,
             place::{Flight, Place},
@@ -132,7 +133,8 @@ impl<P, R> Ledger<P, R> {
             return Step::Kept;
         }
         let choice = match terms.key {
-            None => self.pick(id, terms.exclusive, awaited_only),
+            None => (self.pick(id, terms.exclusive, awaited_only))
+                .or_else(|| self.pick_ahead(id, awaited_only)),
             Some(key) => {
                 let Some(index) = self.home(key) else {
                     return Step::Blocked;
@@ -275,23 +277,22 @@ impl<P, R> Ledger<P, R> {
         else {
             return seat;
         };
-        place.take(task.terms.exclusive);
-        let ticket = place.next_ticket;
-        place.next_ticket += 1;
-        place.flights.insert(
-            ticket,
-            Flight {
-                id,
-                name: task.name,
-                started: false,
-                sent: None,
-                cancelling: false,
-                abandoned: false,
-                announced: self.clocks.contains(id),
-                picked,
-            },
-        );
-        place.outbox.push_back(ticket);
+        let pace = place.paces.get(usize::from(task.name)).copied().flatten();
+        let flight = Flight {
+            id,
+            name: task.name,
+            started: false,
+            sent: None,
+            cancelling: false,
+            abandoned: false,
+            announced: self.clocks.contains(id),
+            // Of which nothing is known, behind that nothing is sent ahead.
+            pace: pace.unwrap_or(u32::MAX),
+            bytes: task.bytes,
+            in_one_piece: task.bytes <= IN_ONE_PIECE,
+            picked,
+        };
+        let ticket = place.take(task.terms.exclusive, flight);
         task.at = At::Flight(seat, ticket);
         if let Some(name) = self.names.get_mut(usize::from(task.name)) {
             name.running += 1;

@@ -146,18 +146,16 @@ impl<P, R> Ledger<P, R> {
         let Some(place) = self.place(seat) else {
             return Vec::new();
         };
-        let mut tickets: Vec<&Ticket> = place.flights.keys().collect();
-        tickets.sort_unstable();
-        let flights = tickets.into_iter().filter_map(|ticket| {
-            let flight = place.flights.get(ticket)?;
+        let flights = place.in_order(read, self.most_started()).into_iter();
+        let aboard = flights.filter_map(|(_, flight, started)| {
             Some(Aboard {
                 id: flight.id,
                 name: flight.name,
-                started: flight.started(*ticket, place.written, &place.quiet, read),
+                started,
                 sent: flight.sent?,
             })
         });
-        flights.take(most).collect()
+        aboard.take(most).collect()
     }
 
     /// Every task in flight that is not being cancelled yet.

@@ -7,10 +7,7 @@ use std::time::Instant;
 
 use crate::{
     error::Started,
-    sched::ledger::{
-        Ledger, Lost, LostTask, Seat, Ticket, Verdict,
-        place::{Flight, Place},
-    },
+    sched::ledger::{Ledger, Lost, LostTask, Seat, Ticket, Verdict, place::Place},
     task::TaskId,
 };
 
@@ -81,24 +78,16 @@ impl<P, R> Ledger<P, R> {
         };
         self.dissolve(seat);
         self.blame.left(seat);
+        let most_started = self.most_started();
         let Some(place) = self.places.get_mut(seat.index()) else {
             return lost;
         };
-        let Place {
-            slot,
-            flights,
-            written,
-            quiet,
-            quarantine,
-            ..
-        } = std::mem::replace(place, Place::free());
-        let mut flights: Vec<(Ticket, Flight)> = flights.into_iter().collect();
-        // Whoever was sent first hears of it first.
-        flights.sort_unstable_by_key(|(ticket, _)| *ticket);
+        let place = std::mem::replace(place, Place::free());
+        let (slot, quarantine) = (place.slot, place.quarantine);
         let (mut suspects, mut isolated) = (Vec::new(), Vec::new());
-        for (ticket, flight) in flights {
+        // Whoever was sent first hears of it first.
+        for (ticket, flight, started) in place.in_order(read, most_started) {
             let id = flight.id;
-            let started = flight.started(ticket, written, &quiet, read);
             let own = doing.of(ticket);
             // Where one is to blame the others are no suspects.
             let suspect = own == doing || own != Doing::Others;
@@ -109,7 +98,7 @@ impl<P, R> Ledger<P, R> {
                     suspected(id, flight.name, task.spent.attempt(), &task.payload);
                 }
             }
-            self.gone(slot, &flight);
+            self.gone(slot, flight);
             let over = self.clocks.over(id);
             let ending = flight.cancelling || over.is_some();
             let again = if ending {

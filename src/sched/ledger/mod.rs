@@ -5,6 +5,7 @@
 //! Invariants: one settle per id; a worker never holds more than its credits; counted bytes are those of unsettled tasks.
 
 mod again;
+mod ahead;
 mod assign;
 mod blame;
 mod by_class;
@@ -23,6 +24,7 @@ mod waiting;
 
 use std::time::Instant;
 
+pub(crate) use ahead::{IN_ONE_PIECE, ReadAhead};
 pub(crate) use clocks::Over;
 pub(crate) use flight::Burden;
 #[cfg(test)]
@@ -145,6 +147,8 @@ pub(crate) struct Ledger<P, R> {
     /// Of unsettled tasks.
     bytes: ByClass<usize>,
     rules: RetryRules,
+    /// How far tasks are sent ahead, if they are.
+    ahead: Option<ReadAhead>,
     names: Vec<Name>,
     later: Later,
     blame: Blame,
@@ -186,6 +190,7 @@ impl<P, R> Ledger<P, R> {
             loads: Vec::new(),
             bytes: ByClass::default(),
             rules,
+            ahead: None,
             later: Later::default(),
             blame: Blame::default(),
             names: names.collect(),

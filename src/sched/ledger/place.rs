@@ -45,6 +45,11 @@ pub(super) struct Flight {
     pub(super) abandoned: bool,
     /// Its start is announced whatever its name, because it has limits.
     pub(super) announced: bool,
+    /// How long it is taken to take, in nanoseconds.
+    pub(super) pace: u32,
+    pub(super) bytes: usize,
+    /// It starts when those before it have.
+    pub(super) in_one_piece: bool,
     /// What a routing that has picked this worker is to hear of in the end.
     pub(super) picked: Option<Box<TaskMeta>>,
 }
@@ -92,6 +97,12 @@ pub(super) struct Place {
     pub(super) flights: IdMap<Ticket, Flight>,
     /// Names whose starts the worker no longer announces before the first poll.
     pub(super) quiet: HashSet<u16>,
+    /// How long tasks of each name take here, in nanoseconds, where that is known. Empty for none.
+    pub(super) paces: Vec<Option<u32>>,
+    /// The sum of what its flights take.
+    pub(super) work: u64,
+    /// The bytes of their values.
+    pub(super) bytes: usize,
     pub(super) outbox: VecDeque<Ticket>,
     /// The highest ticket that was handed out for writing: tickets leave the outbox in order.
     pub(super) written: Ticket,
@@ -114,6 +125,9 @@ impl Place {
             next_ticket: 1,
             flights: IdMap::default(),
             quiet: HashSet::new(),
+            paces: Vec::new(),
+            work: 0,
+            bytes: 0,
             outbox: VecDeque::new(),
             written: 0,
         }
@@ -148,21 +162,32 @@ impl Place {
             .is_some_and(|(priority, id)| !awaited_only || self.line.is_awaited(priority, id))
     }
 
-    /// A task is on its way.
-    pub(super) fn take(&mut self, exclusive: bool) {
+    /// A task is on its way. Returns its ticket.
+    pub(super) fn take(&mut self, exclusive: bool, flight: Flight) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.work = self.work.saturating_add(u64::from(flight.pace));
+        self.bytes += flight.bytes;
+        self.flights.insert(ticket, flight);
+        self.outbox.push_back(ticket);
         self.credits.take(exclusive);
         if let Some(quota) = &mut self.quota {
             *quota = quota.saturating_sub(1);
         }
+        ticket
     }
 
     /// A task is not with this worker any more. One that never ran leaves its place to another.
-    pub(super) fn give_back(&mut self, ran: bool) {
+    pub(super) fn give_back(&mut self, ticket: Ticket, ran: bool) -> Option<Flight> {
+        let flight = self.flights.remove(&ticket)?;
+        self.work = self.work.saturating_sub(u64::from(flight.pace));
+        self.bytes = self.bytes.saturating_sub(flight.bytes);
         self.credits.give_back();
         if let Some(quota) = &mut self.quota
             && !ran
         {
             *quota += 1;
         }
+        Some(flight)
     }
 }

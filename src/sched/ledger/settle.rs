@@ -79,10 +79,8 @@ impl<P, R> Ledger<P, R> {
             .place_mut(seat)
             .ok_or(Violation::UnsentTicket(ticket))?;
         let flight = place
-            .flights
-            .remove(&ticket)
+            .give_back(ticket, ran)
             .ok_or(Violation::SettledTicket(ticket))?;
-        place.give_back(ran);
         let slot = place.slot;
         self.gone(slot, &flight);
         Ok(flight)
@@ -122,8 +120,7 @@ impl<P, R> Ledger<P, R> {
             && ticket > place.written
         {
             // Still in the outbox: as good as queued.
-            let flight = place.flights.remove(&ticket);
-            place.give_back(false);
+            let flight = place.give_back(ticket, false);
             let slot = place.slot;
             if let Some(flight) = flight {
                 self.gone(slot, &flight);

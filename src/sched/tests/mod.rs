@@ -9,6 +9,7 @@ mod the_start_of_what_has_limits_is_always_known;
 mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
 mod what_an_exclusive_task_waited_for_is_free_for_others;
 mod what_waits_for_two_things_gets_both;
+mod what_was_sent_ahead_costs_nothing_when_its_worker_dies;
 
 use std::time::Instant;
 

@@ -134,18 +134,18 @@ impl PoolCore {
     }
 
     /// Takes in what a map has pulled, from the front, as far as there is room; the rest stays, and `waker` is woken
-    /// when there is room for it. With `force` one task is taken in any case.
+    /// when there is room for it. With `force` one task is taken in any case. Returns how many tasks workers have then.
     pub(crate) fn submit_pulled(
         &self,
         pulled: &mut VecDeque<(SubmitTask, Reply)>,
         force: bool,
         waker: &Waker,
         mut accepted: impl FnMut(Option<TaskId>),
-    ) {
+    ) -> usize {
         let limits = self.limits();
         let mut after = After::default();
         let mut force = force;
-        {
+        let in_flight = {
             let mut guard = self.lock();
             let state = &mut *guard;
             while let Some((task, reply)) = pulled.pop_front() {
@@ -191,8 +191,10 @@ impl PoolCore {
             self.assign(state);
             state.set_alarm();
             after.replaced = state.ledger.take_replaced();
-        }
+            state.ledger.quantities().in_flight
+        };
         self.finish(after);
+        in_flight
     }
 
     fn limits(&self) -> Limits {

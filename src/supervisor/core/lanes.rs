@@ -229,7 +229,7 @@ impl PoolCore {
         {
             let mut guard = self.lock();
             let state = &mut *guard;
-            let has = u32::try_from(state.ledger.in_flight(seat)).unwrap_or(u32::MAX);
+            let has = state.ledger.in_use(seat);
             let lane = state.lanes.get_mut(seat.index());
             let limit = lane.and_then(|lane| lane.adaptive.as_mut()?.reported(lag, has));
             let Some(limit) = limit else { return };

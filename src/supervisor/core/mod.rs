@@ -134,10 +134,14 @@ impl PoolCore {
     pub(crate) fn new(config: Config, routing: Option<Box<dyn Routing>>) -> Arc<Self> {
         let slots = config.processes as usize;
         let queue_limit = AtomicUsize::new(config.queue_limit(slots));
+        let mut ledger = Ledger::new(config.names(), config.retry, routing, Instant::now());
+        if let Some(most) = config.read_ahead() {
+            ledger.read_ahead(most);
+        }
         Arc::new_cyclic(|core| Self {
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
-                ledger: Ledger::new(config.names(), config.retry, routing, Instant::now()),
+                ledger,
                 admission: Admission::Open,
                 counts: Counts::default(),
                 lanes: Vec::new(),

@@ -16,6 +16,8 @@ use crate::{
 pub(crate) enum Event {
     Started(Ticket),
     Quiet(u16, bool),
+    /// How long tasks of a name take, in nanoseconds.
+    Pace(u16, u32),
     SlowPoll {
         name: u16,
         took: Duration,
@@ -43,9 +45,11 @@ impl Event {
             | Self::Failed(ticket, _)
             | Self::Revoked(ticket)
             | Self::Expired(ticket) => Some(*ticket),
-            Self::Started(_) | Self::Quiet(..) | Self::SlowPoll { .. } | Self::Dropped { .. } => {
-                None
-            }
+            Self::Started(_)
+            | Self::Quiet(..)
+            | Self::Pace(..)
+            | Self::SlowPoll { .. }
+            | Self::Dropped { .. } => None,
         }
     }
 }

@@ -100,6 +100,9 @@ impl PoolCore {
                     Event::Quiet(name, quiet) => {
                         state.ledger.quiet(seat, name, quiet).map(|()| None)
                     }
+                    Event::Pace(name, nanos) => {
+                        state.ledger.paced(seat, name, nanos).map(|()| None)
+                    }
                     Event::SlowPoll { name, took, ended } => {
                         if self.config.concurrency > 1
                             && let Some(waiting) = state.ledger.slow_poll(seat, name, ended)

@@ -178,6 +178,12 @@ impl Running<'_> {
                     self.events.push(Event::Quiet(own, quiet));
                     continue;
                 }
+                WorkerFrame::Pace { name, nanos } => {
+                    self.allowance.pace()?;
+                    let own = self.known(name)?;
+                    self.events.push(Event::Pace(own, nanos));
+                    continue;
+                }
                 WorkerFrame::SlowPoll {
                     name,
                     micros,

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use crate::{
-    config::PoolConfig,
     observe::RetireReason,
     supervisor::{
         core::Guilt,
@@ -39,8 +38,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(session: &Session<'_>) -> Self {
-        let knobs = &session.core.config.knobs;
-        let limited = has_limits(knobs);
+        let limited = session.core.config.weighs_memory();
         let pid = session.worker.pid;
         let meter = Meter::new(pid, limited);
         Self {
@@ -76,10 +74,6 @@ impl Memory {
             watch.lives();
         }
     }
-}
-
-fn has_limits(knobs: &PoolConfig) -> bool {
-    knobs.memory_soft.is_some() || knobs.memory_hard.is_some() || knobs.memory_total.is_some()
 }
 
 impl Running<'_> {

@@ -114,7 +114,7 @@ fn worker_frames() {
         "u8",
         "why",
     );
-    let values: [(WorkerFrame, &[u8]); 12] = [
+    let values: [(WorkerFrame, &[u8]); 13] = [
         (
             WorkerFrame::Offer(Offer {
                 protocol: 1,
@@ -168,6 +168,13 @@ fn worker_frames() {
             &[9, 3, 172, 2, 1],
         ),
         (WorkerFrame::Lag { micros: 300 }, &[10, 172, 2]),
+        (
+            WorkerFrame::Pace {
+                name: 3,
+                nanos: 300,
+            },
+            &[11, 3, 172, 2],
+        ),
     ];
     let number = |frame: &WorkerFrame| match frame {
         WorkerFrame::Offer(_) => 0,
@@ -181,8 +188,9 @@ fn worker_frames() {
         WorkerFrame::Progress { .. } => 8,
         WorkerFrame::SlowPoll { .. } => 9,
         WorkerFrame::Lag { .. } => 10,
+        WorkerFrame::Pace { .. } => 11,
     };
-    complete(&values, number, 11);
+    complete(&values, number, 12);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }

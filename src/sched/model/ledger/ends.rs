@@ -147,7 +147,7 @@ impl Pool {
         found.sort_unstable_by_key(|loss| loss.id);
         assert_eq!(found, losses);
         for flight in &before.flights {
-            let maybe = before.started(flight, read) != Started::No;
+            let maybe = before.started(flight, read, self.reference.ahead) != Started::No;
             self.may_have_run[usize::try_from(flight.id).unwrap()] |= maybe;
         }
         if losses.iter().any(|loss| loss.poisoned) {

@@ -23,6 +23,7 @@ pub(super) enum Event {
     Write(usize),
     Started(usize, Ticket),
     Quiet(usize, u16, bool),
+    Pace(usize, u16, u32),
     Finished(usize, Ticket),
     /// Had it started?
     Cancelled(usize, Ticket, bool),
@@ -91,6 +92,7 @@ impl Pool {
                     key: random
                         .odds(self.keyed, 10)
                         .then(|| Key::of(random.below(6))),
+                    read_ahead: random.odds(1, 4).then(|| random.odds(1, 2)),
                 },
                 limited: random.odds(9, 10),
             },
@@ -101,7 +103,8 @@ impl Pool {
             86..=87 => Event::ExpediteEvery(random.between(1, 3) as u64),
             88..=109 => Event::Write(slot),
             110..=129 => Event::Started(slot, ticket),
-            130..=135 => Event::Quiet(slot, name, random.odds(2, 3)),
+            130..=132 => Event::Quiet(slot, name, random.odds(2, 3)),
+            133..=135 => Event::Pace(slot, name, u32::try_from(random.below(1500)).unwrap()),
             136..=149 => Event::Finished(slot, ticket),
             150..=154 => Event::Failed(slot, ticket),
             155..=156 => Event::Release,

@@ -5,6 +5,7 @@ mod events;
 mod look;
 mod pool;
 mod routing;
+mod sent;
 mod submit;
 mod workers;
 
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 46] = [
+const EVERYTHING: [&str; 48] = [
     "a name there is not",
     "abandoned",
     "accepted",
@@ -53,6 +54,7 @@ const EVERYTHING: [&str; 46] = [
     "not sent",
     "nothing assigned",
     "nothing lost",
+    "paced",
     "poisoned",
     "quiet",
     "refused",
@@ -63,6 +65,7 @@ const EVERYTHING: [&str; 46] = [
     "retired",
     "revoked",
     "revoked, cancelled",
+    "sent ahead",
     "started twice",
     "started",
     "up in quarantine",

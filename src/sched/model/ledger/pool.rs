@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     sched::{
-        Dispatch, Finished, Ledger, Limits, RetryRules, Routing, Seat, Violation,
+        Finished, Ledger, Limits, ReadAhead, RetryRules, Routing, Seat, Violation,
         model::{
             RULES, Run,
             reference::{Reference, Task, Worker},
@@ -95,8 +95,17 @@ impl Pool {
         if random.odds(1, 2) {
             classes = vec![random.pick(&classes).unwrap()];
         }
+        let ahead = random.odds(1, 2).then(|| ReadAhead {
+            time: Duration::from_nanos(random.between(100, 3000) as u64),
+            bytes: random.between(1, 400),
+            started: random.between(1, 12),
+        });
+        let mut ledger = Ledger::new(names, rules, routing, born);
+        if let Some(most) = ahead {
+            ledger.read_ahead(most);
+        }
         Self {
-            ledger: Ledger::new(names, rules, routing, born),
+            ledger,
             reference: Reference {
                 tasks: Vec::new(),
                 workers: vec![Worker::default(); workers],
@@ -104,6 +113,7 @@ impl Pool {
                 attempts,
                 limits,
                 custom,
+                ahead,
                 now: 0,
                 ages_from: None,
                 homes: Vec::new(),
@@ -190,6 +200,11 @@ impl Pool {
                 let found = self.ledger.quiet(seat(index), name, quiet);
                 assert_eq!(found, self.reference.quiet(index, name, quiet));
                 found.map_or_else(named, |()| "quiet")
+            }
+            Event::Pace(index, name, nanos) => {
+                let found = self.ledger.paced(seat(index), name, nanos);
+                assert_eq!(found, self.reference.paced(index, name, nanos));
+                found.map_or_else(named, |()| "paced")
             }
             Event::Finished(index, ticket) => {
                 let due = self.ledger.expects(seat(index), ticket);
@@ -281,58 +296,5 @@ impl Pool {
 
     pub(super) fn now(&self) -> Instant {
         self.born + Duration::from_millis(self.reference.now * 100)
-    }
-
-    fn assign(&mut self) -> &'static str {
-        let mut to = Vec::new();
-        let now = self.now();
-        self.ledger
-            .assign(self.awaited_only, || now, |seat| to.push(seat.index()));
-        let kept = self.reference.assigned(self.awaited_only, &to);
-        match to[..] {
-            [] if kept > 0 => "kept for something of their own",
-            [] => "nothing assigned",
-            _ if self.awaited_only => "awaited ones assigned",
-            _ => "assigned",
-        }
-    }
-
-    fn write(&mut self, index: usize) -> &'static str {
-        let mut found = Vec::new();
-        self.ledger.take_outbox(seat(index), Instant::now, |task| {
-            found.push(Dispatch {
-                ticket: task.ticket,
-                id: task.id,
-                name: task.name,
-                attempt: task.attempt,
-                left: task.left,
-                payload: *task.payload,
-            });
-        });
-        let expected: Vec<Dispatch<u64>> = self
-            .reference
-            .write(index)
-            .into_iter()
-            .map(|(ticket, task)| {
-                let spent = task.spent.iter().zip(self.reference.attempts);
-                assert!(spent.clone().all(|(spent, most)| *spent < most), "{task:?}");
-                let ran = self.may_have_run[usize::try_from(task.id).unwrap()];
-                assert!(task.terms.idempotent || !ran, "{task:?} would run twice");
-                Dispatch {
-                    ticket,
-                    id: TaskId::new(task.id),
-                    name: task.name,
-                    attempt: 1 + task.spent.iter().sum::<u32>(),
-                    left: None,
-                    payload: self.tokens[usize::try_from(task.id).unwrap()] as u64,
-                }
-            })
-            .collect();
-        assert_eq!(found, expected);
-        match found.iter().map(|task| task.attempt).max() {
-            None => "nothing written",
-            Some(1) => "written",
-            Some(_) => "another attempt written",
-        }
     }
 }

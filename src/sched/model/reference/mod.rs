@@ -10,7 +10,7 @@ pub(super) use worker::{Flight, Worker};
 
 use crate::{
     error::Started,
-    sched::Ticket,
+    sched::{ReadAhead, Ticket},
     task::{Key, Terms},
 };
 
@@ -87,6 +87,8 @@ pub(super) struct Reference {
     pub(super) limits: Vec<Option<usize>>,
     /// The pool has a routing of its own.
     pub(super) custom: bool,
+    /// How far tasks are sent ahead, if they are.
+    pub(super) ahead: Option<ReadAhead>,
     /// In tenths of a second.
     pub(super) now: u64,
     /// When the first task came that was not of normal priority.
@@ -178,12 +180,18 @@ impl Reference {
             id,
             name: task.name,
             exclusive: task.terms.exclusive,
+            bytes: task.bytes,
+            pace: worker.pace(task.name),
             started: false,
             cancelling: false,
             abandoned: false,
         });
         // What the credits are for, said once more in other words.
-        assert!(worker.flights.len() <= (worker.credits as usize).max(1));
+        let most = self.ahead.map(|most| most.time.as_nanos());
+        assert!(
+            worker.flights.len() <= (worker.credits as usize).max(1)
+                || most.is_some_and(|most| u128::from(worker.work()) <= most)
+        );
         assert!(worker.flights.len() == 1 || !worker.flights.iter().any(|flight| flight.exclusive));
         if worker.left == Some(0) {
             self.dissolve(slot);

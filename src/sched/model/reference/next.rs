@@ -89,6 +89,22 @@ impl Reference {
                 let least = free.iter().map(load).min();
                 free.retain(|index| Some(load(index)) == least);
             }
+            if let Some(most) = self.ahead
+                && free.is_empty()
+                && !self.custom
+                && !terms.exclusive
+                && terms.read_ahead.unwrap_or(terms.idempotent)
+            {
+                free = (0..self.workers.len()).collect();
+                free.retain(|index| {
+                    let worker = &self.workers[*index];
+                    worker.admits_ahead(task.name, task.bytes, most)
+                        && !self.is_reserved(*index, awaited_only)
+                });
+                let work = |index: &usize| self.workers[*index].work();
+                let least = free.iter().map(work).min();
+                free.retain(|index| Some(work(index)) == least);
+            }
             return if free.is_empty() {
                 Turn::Blocked
             } else {

@@ -39,6 +39,21 @@ impl Reference {
         Ok(())
     }
 
+    pub(in crate::sched::model) fn paced(
+        &mut self,
+        slot: usize,
+        name: u16,
+        nanos: u32,
+    ) -> Result<(), Violation> {
+        if usize::from(name) >= self.limits.len() {
+            return Err(Violation::UnknownName(name));
+        }
+        if self.workers[slot].alive {
+            self.workers[slot].paces.push((name, nanos));
+        }
+        Ok(())
+    }
+
     /// The task that this end settles, unless it was abandoned.
     pub(in crate::sched::model) fn ended(
         &mut self,
@@ -175,7 +190,7 @@ impl Reference {
         let mut losses = Vec::new();
         let (mut requeued, mut suspects, mut again) = (0, Vec::new(), Vec::new());
         for flight in &worker.flights {
-            let started = worker.started(flight, read);
+            let started = worker.started(flight, read, self.ahead);
             let maybe = started != Started::No;
             let all = doing;
             let doing = match all {
@@ -262,7 +277,7 @@ impl Reference {
                         .tasks
                         .iter()
                         .any(|task| task.id == flight.id && task.ran);
-                    let started = match before.started(flight, false) {
+                    let started = match before.started(flight, false, None) {
                         _ if ran => Started::Yes,
                         started => started,
                     };

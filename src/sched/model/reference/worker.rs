@@ -2,7 +2,7 @@
 
 use crate::{
     error::Started,
-    sched::{Ticket, Violation},
+    sched::{IN_ONE_PIECE, ReadAhead, Ticket, Violation},
 };
 
 #[derive(Debug, Clone)]
@@ -11,6 +11,9 @@ pub(in crate::sched::model) struct Flight {
     pub(in crate::sched::model) id: u64,
     pub(in crate::sched::model) name: u16,
     pub(in crate::sched::model) exclusive: bool,
+    pub(in crate::sched::model) bytes: usize,
+    /// How long it was taken to take, in nanoseconds.
+    pub(in crate::sched::model) pace: u64,
     pub(in crate::sched::model) started: bool,
     pub(in crate::sched::model) cancelling: bool,
     pub(in crate::sched::model) abandoned: bool,
@@ -38,6 +41,8 @@ pub(in crate::sched::model) struct Worker {
     pub(in crate::sched::model) outbox: Vec<Ticket>,
     pub(in crate::sched::model) flights: Vec<Flight>,
     pub(in crate::sched::model) quiet: Vec<u16>,
+    /// What it said last of each name that it has said anything of.
+    pub(in crate::sched::model) paces: Vec<(u16, u32)>,
 }
 
 impl Worker {
@@ -59,11 +64,44 @@ impl Worker {
         self.alive && !self.retired && !self.quarantine && self.left != Some(0)
     }
 
-    pub(in crate::sched::model) fn started(&self, flight: &Flight, read: bool) -> Started {
+    /// How long it takes for a task of a name: for ever, if it has not said.
+    pub(super) fn pace(&self, name: u16) -> u64 {
+        let mut said = self.paces.iter().rev();
+        let said = said.find(|(other, _)| *other == name);
+        said.map_or(u64::from(u32::MAX), |(_, nanos)| u64::from(*nanos).max(100))
+    }
+
+    pub(super) fn work(&self) -> u64 {
+        self.flights.iter().map(|flight| flight.pace).sum()
+    }
+
+    /// Whether a task may wait there that has no other place.
+    pub(super) fn admits_ahead(&self, name: u16, bytes: usize, most: ReadAhead) -> bool {
+        let has: usize = self.flights.iter().map(|flight| flight.bytes).sum();
+        self.open
+            && !self.retired
+            && !self.quarantine
+            && self.left != Some(0)
+            && !self.flights.iter().any(|flight| flight.exclusive)
+            && self.paces.iter().any(|(other, _)| *other == name)
+            && u128::from(self.work() + self.pace(name)) <= most.time.as_nanos()
+            && has + bytes <= most.bytes
+    }
+
+    pub(in crate::sched::model) fn started(
+        &self,
+        flight: &Flight,
+        read: bool,
+        ahead: Option<ReadAhead>,
+    ) -> Started {
         let silent = !read || self.quiet.contains(&flight.name);
+        let whole = |flight: &&Flight| flight.bytes <= IN_ONE_PIECE;
+        let before = self.flights.iter().filter(whole);
+        let before = before.filter(|other| other.ticket < flight.ticket).count();
+        let reached = !whole(&flight) || ahead.is_none_or(|most| before < most.started);
         if flight.started {
             Started::Yes
-        } else if flight.ticket <= self.written && silent {
+        } else if flight.ticket <= self.written && silent && (reached || !read) {
             Started::Unknown
         } else {
             Started::No
