@@ -9,6 +9,8 @@ use super::{Outcome, command};
 pub(crate) struct Args {
     /// A run of seconds that shows that everything works; its figures are rough.
     pub(crate) quick: bool,
+    /// Also what takes many minutes or gigabytes.
+    pub(crate) huge: bool,
     pub(crate) rounds: usize,
     /// The part that a re-execution of the benchmark is to do.
     pub(crate) part: Option<String>,
@@ -17,9 +19,10 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads `--quick`, `--rounds N`, `--part NAME` and parts of names. What cargo adds is accepted.
+    /// Reads `--quick`, `--huge`, `--rounds N`, `--part NAME` and parts of names. What cargo adds is accepted.
     pub(crate) fn parse() -> Outcome<Self> {
         let mut quick = false;
+        let mut huge = false;
         let mut rounds = None;
         let mut part = None;
         let mut filters = Vec::new();
@@ -28,6 +31,7 @@ impl Args {
             match word.as_str() {
                 "--bench" | "--full" => {}
                 "--quick" => quick = true,
+                "--huge" => huge = true,
                 "--rounds" => {
                     rounds = Some(words.next().ok_or("--rounds takes a number")?.parse()?)
                 }
@@ -49,6 +53,7 @@ impl Args {
         }
         Ok(Self {
             quick,
+            huge,
             rounds,
             part,
             filters,

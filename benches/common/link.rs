@@ -54,6 +54,10 @@ impl Link {
         Err("the baseline is a Unix socket, which is not to be had here".into())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Closes the socket and waits for the child.
     pub(crate) fn close(self) -> io::Result<()> {
         let Self { socket, mut child } = self;

@@ -7,6 +7,7 @@
 
 mod args;
 mod link;
+pub(crate) mod proc;
 mod report;
 
 use std::{error::Error, io};

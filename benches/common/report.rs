@@ -9,6 +9,12 @@ pub(crate) enum Unit {
     PerSecond,
     /// 10^6 bytes, those of both directions.
     MegabytesPerSecond,
+    Bytes,
+    /// 2^20 bytes.
+    Mebibytes,
+    Count,
+    /// How many times something else.
+    Times,
 }
 
 impl Unit {
@@ -20,6 +26,8 @@ impl Unit {
         };
         match self {
             Self::PerSecond => format!("{:.3}", value / 1e6),
+            Self::Times => format!("{value:.3}"),
+            Self::Count => format!("{value:.0}"),
             _ => format!("{value:.digits$}"),
         }
     }
@@ -30,11 +38,14 @@ impl Unit {
             Self::Millis => "ms",
             Self::PerSecond => "M/s",
             Self::MegabytesPerSecond => "MB/s",
+            Self::Bytes => "bytes",
+            Self::Mebibytes => "MiB",
+            Self::Count | Self::Times => "",
         }
     }
 }
 
-/// How far the product may be from the baseline.
+/// How far the product may be from the baseline, or a figure that has none from 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bar {
     None,
@@ -47,59 +58,111 @@ struct Row {
     name: String,
     unit: Unit,
     bar: Bar,
-    /// Product and baseline, one pair for each round.
-    rounds: Vec<(f64, f64)>,
+    /// One for each round.
+    product: Vec<f64>,
+    /// As many, or none if the row stands by itself.
+    bare: Vec<f64>,
 }
 
 /// The rows of one benchmark, in the order of their first figures.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
+    /// What the product is compared with.
+    baseline: &'static str,
     rows: Vec<Row>,
 }
 
+impl Default for Table {
+    fn default() -> Self {
+        Self::against("bare")
+    }
+}
+
 impl Table {
-    /// Adds the figures of one round to a row.
-    pub(crate) fn add(&mut self, name: &str, unit: Unit, bar: Bar, product: f64, bare: f64) {
-        let figures = (product, bare);
-        match self.rows.iter_mut().find(|row| row.name == name) {
-            Some(row) => row.rounds.push(figures),
-            None => self.rows.push(Row {
-                name: name.to_owned(),
-                unit,
-                bar,
-                rounds: vec![figures],
-            }),
+    pub(crate) fn against(baseline: &'static str) -> Self {
+        Self {
+            baseline,
+            rows: Vec::new(),
         }
     }
 
-    /// Prints the medians with (smallest–largest); the ratio is the median of the rounds' own.
+    /// Adds the figures of one round to a row.
+    pub(crate) fn add(&mut self, name: &str, unit: Unit, bar: Bar, product: f64, bare: f64) {
+        let row = self.row(name, unit, bar);
+        row.product.push(product);
+        row.bare.push(bare);
+    }
+
+    /// Adds the figure of one round to a row that is compared with nothing: its bar is of the figure itself.
+    pub(crate) fn add_alone(&mut self, name: &str, unit: Unit, bar: Bar, figure: f64) {
+        self.row(name, unit, bar).product.push(figure);
+    }
+
+    fn row(&mut self, name: &str, unit: Unit, bar: Bar) -> &mut Row {
+        let known = self.rows.iter().position(|row| row.name == name);
+        let index = known.unwrap_or(self.rows.len());
+        if known.is_none() {
+            self.rows.push(Row {
+                name: name.to_owned(),
+                unit,
+                bar,
+                product: Vec::new(),
+                bare: Vec::new(),
+            });
+        }
+        &mut self.rows[index]
+    }
+
+    /// Prints the medians with (smallest–largest); the ratio is the median of the rounds' own. Rows that stand by
+    /// themselves come after the others.
     pub(crate) fn print(&self) {
-        println!("| what | ratio | product | bare | bar |");
-        println!("| --- | --- | --- | --- | --- |");
-        for row in &self.rows {
-            let ratio = Spread::of(row.rounds.iter().map(|(product, bare)| product / bare));
-            let product = Spread::of(row.rounds.iter().map(|(product, _)| *product));
-            let bare = Spread::of(row.rounds.iter().map(|(_, bare)| *bare));
-            let bar = match row.bar {
-                Bar::None => "–".to_owned(),
-                Bar::AtMost(limit) => verdict("≤", limit, ratio.median <= limit),
-                Bar::AtLeast(limit) => verdict("≥", limit, ratio.median >= limit),
-            };
+        let (alone, compared): (Vec<&Row>, Vec<&Row>) =
+            self.rows.iter().partition(|row| row.bare.is_empty());
+        if !compared.is_empty() {
+            println!("| what | ratio | product | {} | bar |", self.baseline);
+            println!("| --- | --- | --- | --- | --- |");
+        }
+        for row in &compared {
+            let ratios = row.product.iter().zip(&row.bare);
+            let ratio = Spread::of(ratios.map(|(product, bare)| product / bare));
             println!(
-                "| {} | **{:.2}** ({:.2}–{:.2}) | {} | {} | {bar} |",
+                "| {} | **{:.2}** ({:.2}–{:.2}) | {} | {} | {} |",
                 row.name,
                 ratio.median,
                 ratio.least,
                 ratio.most,
-                product.show(row.unit),
-                bare.show(row.unit),
+                Spread::of(row.product.iter().copied()).show(row.unit),
+                Spread::of(row.bare.iter().copied()).show(row.unit),
+                row.bar.verdict(ratio.median, ""),
+            );
+        }
+        if !alone.is_empty() {
+            let apart = if compared.is_empty() { "" } else { "\n" };
+            println!("{apart}| what | median | bar |\n| --- | --- | --- |");
+        }
+        for row in &alone {
+            let figure = Spread::of(row.product.iter().copied());
+            println!(
+                "| {} | {} | {} |",
+                row.name,
+                figure.show(row.unit),
+                row.bar.verdict(figure.median, row.unit.name()),
             );
         }
     }
 }
 
-fn verdict(sign: &str, limit: f64, met: bool) -> String {
-    format!("{sign} {limit}, {}", if met { "met" } else { "missed" })
+impl Bar {
+    fn verdict(self, median: f64, unit: &str) -> String {
+        let (sign, limit, met) = match self {
+            Self::None => return "–".to_owned(),
+            Self::AtMost(limit) => ('≤', limit, median <= limit),
+            Self::AtLeast(limit) => ('≥', limit, median >= limit),
+        };
+        let bar = format!("{sign} {limit} {unit}");
+        let met = if met { "met" } else { "missed" };
+        format!("{}, {met}", bar.trim_end())
+    }
 }
 
 struct Spread {
@@ -119,13 +182,9 @@ impl Spread {
     }
 
     fn show(&self, unit: Unit) -> String {
-        format!(
-            "{} {} ({}–{})",
-            unit.show(self.median),
-            unit.name(),
-            unit.show(self.least),
-            unit.show(self.most)
-        )
+        let median = format!("{} {}", unit.show(self.median), unit.name());
+        let (least, most) = (unit.show(self.least), unit.show(self.most));
+        format!("{} ({least}–{most})", median.trim_end())
     }
 }
 
