@@ -12,7 +12,7 @@ use crate::{
     error::{CodecError, RemoteError},
     wire::{
         Assembly, Blob, ControlFromWorker, ControlToWorker, FrameReader, Hello, HostFrame, Json,
-        Offer, Outcome, Payload, StartConfig, Welcome, WorkerFrame, captured, codec, parse,
+        Offer, Outcome, Payload, StartConfig, Welcome, WorkerFrame, captured, codec, parse, run,
     },
 };
 
@@ -140,6 +140,7 @@ fn host_data(frame: &[u8], assembly: &mut Assembly<Outcome>) -> bool {
             rest,
         } => assembly.first(ticket, outcome, attachments, rest, tail),
         WorkerFrame::Part { ticket } => assembly.part(ticket, tail),
+        WorkerFrame::Results { results, .. } => return run_of_values(tail, results),
         WorkerFrame::Failed { .. } => {
             let error: Result<RemoteError, _> = codec::decode(&Payload::copied(tail, Vec::new()));
             drop(error);
@@ -175,6 +176,7 @@ fn worker_data(frame: &[u8], assembly: &mut Assembly<()>) -> bool {
             ..
         } => assembly.first(ticket, (), attachments, rest, tail),
         HostFrame::Part { ticket } => assembly.part(ticket, tail),
+        HostFrame::Tasks { tasks, .. } => return run_of_values(tail, tasks),
         HostFrame::Credit { .. } => return true,
     };
     match whole {
@@ -185,6 +187,17 @@ fn worker_data(frame: &[u8], assembly: &mut Assembly<()>) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Values that share a frame.
+fn run_of_values(tail: &[u8], count: u32) -> bool {
+    let Ok(values) = run::values(tail, count) else {
+        return false;
+    };
+    for value in values {
+        user_values(&Payload::copied(value, Vec::new()));
+    }
+    true
 }
 
 fn handshake(bytes: &[u8]) {

@@ -31,6 +31,14 @@ pub(crate) enum HostFrame {
     Part { ticket: u64 },
     /// The worker may have this many tasks that it has not started (not used yet).
     Credit { tasks: u32 },
+    /// Run these, whose tickets and ids are counted up. Tail: a run of their bodies.
+    Tasks {
+        ticket: u64,
+        id: u64,
+        attempt: u32,
+        name: u16,
+        tasks: u32,
+    },
 }
 
 /// How long a task may take, in microseconds.
@@ -83,6 +91,8 @@ pub(crate) enum WorkerFrame {
     Lag { micros: u64 },
     /// Tasks of this name take so long from start to end, in the mean. Told when it has doubled or halved.
     Pace { name: u16, nanos: u32 },
+    /// These have ended well; their tickets are counted up. Tail: a run of their bodies.
+    Results { ticket: u64, results: u32 },
 }
 
 /// How a task ended, and what the tail of its result is.

@@ -79,8 +79,17 @@ impl<P: Serialize> FrameWriter<P> {
 
     /// Queues a frame without a value.
     pub(crate) fn frame<H: Serialize>(&mut self, header: &H) -> Result<(), String> {
+        self.frame_with(header, &[])
+    }
+
+    /// Queues a frame with a short tail.
+    pub(crate) fn frame_with<H: Serialize>(
+        &mut self,
+        header: &H,
+        tail: &[u8],
+    ) -> Result<(), String> {
         let before = self.tail.len();
-        frame_bytes(header, &[], &mut self.tail)?;
+        frame_bytes(header, tail, &mut self.tail)?;
         self.grew(self.tail.len() - before);
         Ok(())
     }

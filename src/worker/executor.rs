@@ -35,7 +35,7 @@ use crate::{
         limits::Limits,
         mourning::{Mourned, Mourning},
         outbox::Outbox,
-        pace::Pace,
+        pace::Measure,
         tracked::Tracked,
     },
 };
@@ -57,18 +57,6 @@ pub(crate) struct Incoming {
     pub(crate) limits: Option<Limits>,
     /// When it came, where that counts.
     pub(crate) came: Option<Instant>,
-}
-
-/// What is known of the tasks of one name.
-#[derive(Debug, Clone, Copy, Default)]
-struct Measure {
-    /// The longest poll, older ones fading; `None` before the first.
-    poll: Option<Duration>,
-    /// The host has been told that starts are not announced, in the bytes before this position.
-    quiet: Option<u64>,
-    /// How many slow polls the host has been told of.
-    slow: u8,
-    pace: Pace,
 }
 
 struct Running {
@@ -131,7 +119,7 @@ impl Executor {
                 poll: Some(Duration::ZERO),
                 quiet: Some(0),
                 slow: 0,
-                pace: Pace::default(),
+                pace: crate::worker::pace::Pace::default(),
             };
         }
     }
@@ -283,6 +271,9 @@ impl Executor {
             self.env
                 .board
                 .requests(|requests| requests.cancelled.remove(&ticket));
+        }
+        if outcome == Outcome::Done && self.out.done(ticket, payload) {
+            return;
         }
         let attachments = payload
             .attachments()

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     ipc::Stream,
     task::keep,
-    wire::{FrameWriter, Payload, UNREPORTED, WorkerFrame},
+    wire::{FrameWriter, Outcome, Payload, Run, UNREPORTED, WorkerFrame, run},
 };
 
 /// A turn's frames wait no longer than this,
@@ -28,6 +28,8 @@ const LONG_POLL: Duration = Duration::from_micros(50);
 pub(crate) struct Outbox {
     stream: Stream,
     writer: RefCell<FrameWriter<WorkerFrame>>,
+    /// Results of tasks in a row, from this ticket on, which share a frame.
+    run: RefCell<Run<u64>>,
     /// When the first frame that is still here was queued.
     since: Cell<Option<Instant>>,
     /// How many ends of tasks are in here.
@@ -41,6 +43,7 @@ impl Outbox {
         Self {
             stream,
             writer: RefCell::new(FrameWriter::new()),
+            run: RefCell::default(),
             since: Cell::new(None),
             unreported: Cell::new(0),
             session: RefCell::new(None),
@@ -52,7 +55,46 @@ impl Outbox {
         &self.stream
     }
 
+    /// What comes from now on has a frame of its own.
+    fn seal(&self) {
+        let sealed = self.run.borrow_mut().seal(|ticket, results, bytes| {
+            let mut writer = self.writer.borrow_mut();
+            if results > 1 {
+                return writer.frame_with(&WorkerFrame::Results { ticket, results }, bytes);
+            }
+            let header = WorkerFrame::Result {
+                ticket,
+                outcome: Outcome::Done,
+                attachments: Vec::new(),
+                rest: 0,
+            };
+            let value = run::first(bytes).map(|(value, _)| value);
+            writer.frame_with(&header, value.unwrap_or_default())
+        });
+        if matches!(sealed, Some(Err(_))) {
+            self.broken.set(true);
+        }
+    }
+
+    /// A task has ended well with this value, which has no attachments. Returns whether that is all there is to do.
+    pub(crate) fn done(&self, ticket: u64, payload: &Payload) -> bool {
+        let bytes = payload.len();
+        if !payload.attachments().is_empty() || !Run::<u64>::takes(bytes) {
+            return false;
+        }
+        let goes_on = self.run.borrow().head().is_none_or(|(first, results)| {
+            ticket == *first + u64::from(results) && self.run.borrow().has_room(bytes)
+        });
+        if !goes_on {
+            self.seal();
+        }
+        self.run.borrow_mut().push(|| ticket, payload.body());
+        self.unreported.set(self.unreported.get() + 1);
+        true
+    }
+
     pub(crate) fn frame(&self, frame: &WorkerFrame) {
+        self.seal();
         // Only a frame over 4 GiB fails, and these have no tail.
         if self.writer.borrow_mut().frame(frame).is_err() {
             self.broken.set(true);
@@ -65,6 +107,7 @@ impl Outbox {
         header: impl FnOnce(u64) -> WorkerFrame,
         payload: &Payload,
     ) {
+        self.seal();
         self.unreported.set(self.unreported.get() + 1);
         let part = WorkerFrame::Part { ticket };
         if self
@@ -86,6 +129,7 @@ impl Outbox {
 
     /// The position behind everything queued so far.
     pub(crate) fn mark(&self) -> u64 {
+        self.seal();
         self.writer.borrow().mark()
     }
 
@@ -118,7 +162,7 @@ impl Outbox {
 
     /// Whether the frames here must not wait any longer, after a poll that lasted from `began` to `now` and so `took`.
     pub(crate) fn is_due(&self, began: Instant, now: Instant, took: Duration) -> bool {
-        let pending = self.writer.borrow().pending();
+        let pending = self.writer.borrow().pending() + self.run.borrow().pending();
         if pending == 0 {
             return false;
         }
@@ -138,6 +182,7 @@ impl Outbox {
         if self.broken.get() {
             return Poll::Ready(Err(io::Error::other("a frame could not be encoded")));
         }
+        self.seal();
         let mut writer = self.writer.borrow_mut();
         self.since.set(None);
         while !writer.is_empty() {

@@ -1,4 +1,4 @@
-//! How long the tasks of one name take, for a host that sends ahead what takes no time.
+//! What is known of the tasks of one name: above all how long they take, for a host that sends ahead what takes no time.
 //!
 //! Belongs here: the mean, and when it is told. Does not belong here: measuring one task; what follows.
 
@@ -10,6 +10,18 @@ const TASKS: u32 = 64;
 
 /// From here on it makes no difference any more.
 const LONG: u32 = 1_000_000;
+
+/// What is known of the tasks of one name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measure {
+    /// The longest poll, older ones fading; `None` before the first.
+    pub(super) poll: Option<Duration>,
+    /// The host has been told that starts are not announced, in the bytes before this position.
+    pub(super) quiet: Option<u64>,
+    /// How many slow polls the host has been told of.
+    pub(super) slow: u8,
+    pub(super) pace: Pace,
+}
 
 /// The mean of one name.
 #[derive(Debug, Clone, Copy, Default)]

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     task::{Board, TaskId},
-    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, WorkerFrame},
+    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, WorkerFrame, run},
     worker::{
         ServeEnd,
         executor::{Executor, Incoming},
@@ -182,6 +182,29 @@ impl Session {
                     self.last_read = ticket;
                     let whole = self.assembly.first(ticket, head, attachments, rest, tail);
                     (ticket, whole)
+                }
+                HostFrame::Tasks {
+                    ticket,
+                    id,
+                    attempt,
+                    name,
+                    tasks,
+                } if usize::from(name) < self.names && ticket > self.last_read => {
+                    let bodies = run::values(tail, tasks).map_err(|_| ServeEnd::Protocol)?;
+                    let came = self.lag.is_some().then(Instant::now);
+                    for (nth, body) in (0..).zip(bodies) {
+                        self.last_read = ticket.saturating_add(nth);
+                        self.queue.push_back(Incoming {
+                            came,
+                            ticket: self.last_read,
+                            id: TaskId::new(id.saturating_add(nth)),
+                            attempt,
+                            name,
+                            payload: Payload::copied(body, Vec::new()),
+                            limits: None,
+                        });
+                    }
+                    continue;
                 }
                 HostFrame::Part { ticket } => (ticket, self.assembly.part(ticket, tail)),
                 _ => return Err(ServeEnd::Protocol),

@@ -14,7 +14,7 @@ use crate::{
     task::{Board, Slot, TaskId, WorkerEnv, WorkerInfo},
     wire::{
         FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, UNREPORTED, Welcome,
-        WorkerFrame, frame_bytes, parse,
+        WorkerFrame, frame_bytes, parse, run,
     },
     worker::{
         Ended, Origin, Program, ServeEnd, TaskEntry,
@@ -59,7 +59,21 @@ async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
     reader.filled(bytes);
     let mut frames = Vec::new();
     while let Some(frame) = reader.next().unwrap() {
-        frames.push(parse(frame).unwrap().0);
+        let (header, tail) = parse(frame).unwrap();
+        match header {
+            // As if each had come alone.
+            WorkerFrame::Results { ticket, results } => {
+                let each = run::values(tail, results).unwrap();
+                let tickets = (ticket..).zip(each).map(|(ticket, _)| ticket);
+                frames.extend(tickets.map(|ticket| WorkerFrame::Result {
+                    ticket,
+                    outcome: Outcome::Done,
+                    attachments: Vec::new(),
+                    rest: 0,
+                }));
+            }
+            frame => frames.push(frame),
+        }
     }
     frames
 }

@@ -514,6 +514,50 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("unreadable error", 0),
         ),
         case(
+            "results_of_which_there_is_another_number",
+            Serving(|it| {
+                let results = WorkerFrame::Results {
+                    ticket: it.held[0].ticket,
+                    results: 3,
+                };
+                it.say_with(&results, &[1, 0, 7, 0, 0]);
+            }),
+            Ends("3 values in 5 bytes", 0),
+        ),
+        case(
+            "results_of_which_one_is_cut_off",
+            Serving(|it| {
+                let results = WorkerFrame::Results {
+                    ticket: it.held[0].ticket,
+                    results: 2,
+                };
+                it.say_with(&results, &[1, 0, 7, 2, 0, 1]);
+            }),
+            Ends("2 values in 6 bytes", 0),
+        ),
+        case(
+            "results_of_tasks_that_were_never_sent",
+            Serving(|it| {
+                let results = WorkerFrame::Results {
+                    ticket: it.last + 1,
+                    results: 2,
+                };
+                it.say_with(&results, &[0, 0, 0, 0]);
+            }),
+            Ends("which was not sent", 0),
+        ),
+        case(
+            "results_beyond_the_last_ticket",
+            Serving(|it| {
+                let results = WorkerFrame::Results {
+                    ticket: u64::MAX,
+                    results: 2,
+                };
+                it.say_with(&results, &[0, 0, 0, 0]);
+            }),
+            Ends("which was not sent", 0),
+        ),
+        case(
             "flood_of_pace",
             Serving(|it| it.flood(&WorkerFrame::Pace { name: 0, nanos: 1 })),
             Ends("flood", 0),

@@ -148,26 +148,14 @@ impl Hostile {
     fn serve(&mut self, act: Option<fn(&mut Self)>) -> ! {
         let mut act = act;
         while let Some(bytes) = self.read() {
-            let (header, body) = parse(&bytes);
-            let HostFrame::Task { ticket, name, .. } = header else {
-                continue;
+            let (header, tail) = parse(&bytes);
+            let (first, name, bodies) = match header {
+                HostFrame::Task { ticket, name, .. } => (ticket, name, vec![tail]),
+                HostFrame::Tasks { ticket, name, .. } => (ticket, name, values(tail)),
+                _ => continue,
             };
-            self.last = ticket;
-            let body = body.to_vec();
-            match NAMES[usize::from(name)] {
-                "hold" if act.is_some() => self.held.push(Held { ticket, body }),
-                "echo" | "hold" => self.tell(ticket, Outcome::Done, &body),
-                "nest" => {
-                    // Each level a sequence of one, the last of none.
-                    let mut deep = vec![1; 100_000];
-                    deep.push(0);
-                    self.tell(ticket, Outcome::Done, &deep);
-                }
-                "units" => {
-                    let many = postcard::to_stdvec(&(1_u64 << 60)).expect("a number");
-                    self.tell(ticket, Outcome::Done, &many);
-                }
-                _ => {}
+            for (ticket, body) in (first..).zip(bodies) {
+                self.comes(ticket, name, body.to_vec(), act.is_some());
             }
             if self.held.len() == HELD
                 && let Some(act) = act.take()
@@ -184,6 +172,26 @@ impl Hostile {
             }
         }
         self.stay()
+    }
+
+    /// A task comes: with `holds` those that can be held are.
+    fn comes(&mut self, ticket: u64, name: u16, body: Vec<u8>, holds: bool) {
+        self.last = ticket;
+        match NAMES[usize::from(name)] {
+            "hold" if holds => self.held.push(Held { ticket, body }),
+            "echo" | "hold" => self.tell(ticket, Outcome::Done, &body),
+            "nest" => {
+                // Each level a sequence of one, the last of none.
+                let mut deep = vec![1; 100_000];
+                deep.push(0);
+                self.tell(ticket, Outcome::Done, &deep);
+            }
+            "units" => {
+                let many = postcard::to_stdvec(&(1_u64 << 60)).expect("a number");
+                self.tell(ticket, Outcome::Done, &many);
+            }
+            _ => {}
+        }
     }
 
     /// Waits until its host is there to see what it does.
@@ -296,4 +304,15 @@ fn read_frame(from: &mut UnixStream) -> Option<Vec<u8>> {
     let mut bytes = vec![0; u32::from_le_bytes(prefix) as usize];
     from.read_exact(&mut bytes).ok()?;
     Some(bytes)
+}
+
+/// The bodies of tasks that came together, each with its length in front.
+fn values(mut tail: &[u8]) -> Vec<&[u8]> {
+    let mut values = Vec::new();
+    while let Some((length, rest)) = tail.split_first_chunk() {
+        let (value, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)));
+        values.push(value);
+        tail = rest;
+    }
+    values
 }

@@ -62,6 +62,13 @@ pub(crate) enum HostFrame {
     Credit {
         tasks: u32,
     },
+    Tasks {
+        ticket: u64,
+        id: u64,
+        attempt: u32,
+        name: u16,
+        tasks: u32,
+    },
 }
 
 #[derive(Serialize, Clone)]
@@ -106,6 +113,10 @@ pub(crate) enum WorkerFrame {
     Pace {
         name: u16,
         nanos: u32,
+    },
+    Results {
+        ticket: u64,
+        results: u32,
     },
 }
 

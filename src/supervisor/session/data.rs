@@ -1,11 +1,11 @@
-//! The data connection of a ready worker: tasks out, results in.
+//! What a ready worker says on its data connection: results above all.
 //!
-//! Belongs here: frames of that connection, and what the core makes of them. Does not belong here: what follows a
-//! violation.
+//! Belongs here: frames that come, and what the core makes of them. Does not belong here: what follows a violation; what is
+//! sent.
 //! Invariant: nothing a worker sends is stored before it is known to be due.
 
 use std::{
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
             partial::Partial,
         },
     },
-    wire::{HostFrame, Outcome, Payload, TimeLeft, WorkerFrame, parse},
+    wire::{Outcome, Payload, WorkerFrame, parse, run},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -31,62 +31,6 @@ const READ_TURN: usize = 1024 * 1024;
 const MAX_EVENTS: usize = 1024;
 
 impl Running<'_> {
-    pub(super) fn take_outgoing(&mut self) {
-        let (session, writer) = (&self.session, &mut self.writer);
-        let (mut broken, mut sent) = (false, 0);
-        session
-            .core
-            .take_outgoing(session.attached.seat, &mut self.outgoing, |task| {
-                let index = session.indexes.get(usize::from(task.name)).copied();
-                let name = index.unwrap_or(u16::MAX);
-                let attachments = lengths(task.payload);
-                let ticket = task.ticket;
-                let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-                let left = task.left.map(|(total, run)| TimeLeft {
-                    total: total.map(micros),
-                    run: run.map(micros),
-                });
-                let queued = writer.value(
-                    |rest| HostFrame::Task {
-                        ticket,
-                        id: task.id.get(),
-                        attempt: task.attempt,
-                        name,
-                        attachments,
-                        rest,
-                        left,
-                    },
-                    HostFrame::Part { ticket },
-                    task.payload,
-                );
-                broken |= queued.is_err();
-                sent += 1;
-            });
-        self.data_broken |= broken;
-        let now = Instant::now();
-        if sent > 0 {
-            self.with_worker += sent;
-            self.pulse.beats(now);
-            self.memory.works(now);
-        }
-        for ending in self.outgoing.cancels.drain(..) {
-            let ticket = ending.ticket;
-            // It may have ended between the two.
-            if self
-                .session
-                .core
-                .ending(self.session.attached.seat, ticket)
-                .is_some()
-            {
-                self.ladder.begin(ending, now);
-            }
-        }
-        let control = std::mem::take(&mut self.outgoing.control);
-        for frame in &control {
-            self.say(frame);
-        }
-    }
-
     /// Reads and applies what is there. Returns whether there may be more.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, String> {
         let mut total = 0;
@@ -221,6 +165,15 @@ impl Running<'_> {
                         .first(ticket, outcome, attachments, rest, tail)
                         .map(|whole| whole.map(|whole| (ticket, whole)))
                 }
+                WorkerFrame::Results { ticket, results } => {
+                    for (nth, body) in (0..).zip(run::values(tail, results)?) {
+                        self.allowance.finished();
+                        let done = Settled::Done(Payload::copied(body, Vec::new()));
+                        self.events
+                            .push(Event::Finished(ticket.saturating_add(nth), done));
+                    }
+                    continue;
+                }
                 WorkerFrame::Part { ticket } => {
                     let whole = self.assembly.part(ticket, tail);
                     whole.map(|whole| whole.map(|whole| (ticket, whole)))
@@ -299,30 +252,4 @@ impl Running<'_> {
         }
         Ok(())
     }
-
-    pub(super) fn write(&mut self, cx: &mut Context<'_>) {
-        while !self.data_broken && !self.writer.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 16];
-            let Ok(filled) = self.writer.slices(&mut slices) else {
-                self.data_broken = true;
-                return;
-            };
-            let slices = slices.get(..filled).unwrap_or_default();
-            match self.session.data.poll_write(cx, slices) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => self.writer.advance(bytes),
-                // Its end is seen by reading, after what it has written.
-                Poll::Ready(_) => self.data_broken = true,
-                Poll::Pending => return,
-            }
-        }
-    }
-}
-
-/// Lengths of attachments, as frames carry them.
-fn lengths(payload: &Payload) -> Vec<u32> {
-    payload
-        .attachments()
-        .iter()
-        .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
-        .collect()
 }

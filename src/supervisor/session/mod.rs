@@ -15,6 +15,7 @@ mod ending;
 mod memory;
 mod outcome;
 mod partial;
+mod sending;
 mod stall;
 
 use std::{
@@ -44,10 +45,10 @@ use crate::{
         life::Birth,
         pulse::Pulse,
         relay::Relay,
-        session::{memory::Memory, partial::Partial},
+        session::{memory::Memory, partial::Partial, sending::TaskRun},
     },
     task::{FaultPoint, Slot, WorkerInfo},
-    wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome},
+    wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome, Run},
 };
 
 /// What a proxy tells its worker's life. Told twice it is no more than once.
@@ -144,6 +145,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
     let core = session.core;
     let mut running = Running {
         writer: FrameWriter::new(),
+        run: Run::default(),
         assembly: Assembly::new(core.config.knobs.max_frame_bytes),
         control_reader: FrameReader::new(),
         control_out: BytesMut::new(),
@@ -193,6 +195,8 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
 struct Running<'a> {
     session: Session<'a>,
     writer: FrameWriter<HostFrame>,
+    /// Tasks that share a frame. Empty between two polls.
+    run: Run<TaskRun>,
     assembly: Assembly<Outcome>,
     control_reader: FrameReader,
     control_out: BytesMut,

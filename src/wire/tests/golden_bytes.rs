@@ -49,7 +49,7 @@ pub(super) fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, v
 
 #[test]
 fn host_frames() {
-    let values: [(HostFrame, &[u8]); 5] = [
+    let values: [(HostFrame, &[u8]); 6] = [
         (
             HostFrame::Welcome(Welcome {
                 concurrency: 16,
@@ -91,6 +91,16 @@ fn host_frames() {
         ),
         (HostFrame::Part { ticket: 300 }, &[2, 172, 2]),
         (HostFrame::Credit { tasks: 16 }, &[3, 16]),
+        (
+            HostFrame::Tasks {
+                ticket: 300,
+                id: 301,
+                attempt: 2,
+                name: 3,
+                tasks: 4,
+            },
+            &[4, 172, 2, 173, 2, 2, 3, 4],
+        ),
     ];
     // A variant without its bytes above does not compile here.
     let number = |frame: &HostFrame| match frame {
@@ -98,8 +108,9 @@ fn host_frames() {
         HostFrame::Task { .. } => 1,
         HostFrame::Part { .. } => 2,
         HostFrame::Credit { .. } => 3,
+        HostFrame::Tasks { .. } => 4,
     };
-    complete(&values, number, 4);
+    complete(&values, number, 5);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }
@@ -114,7 +125,7 @@ fn worker_frames() {
         "u8",
         "why",
     );
-    let values: [(WorkerFrame, &[u8]); 13] = [
+    let values: [(WorkerFrame, &[u8]); 14] = [
         (
             WorkerFrame::Offer(Offer {
                 protocol: 1,
@@ -175,6 +186,13 @@ fn worker_frames() {
             },
             &[11, 3, 172, 2],
         ),
+        (
+            WorkerFrame::Results {
+                ticket: 300,
+                results: 2,
+            },
+            &[12, 172, 2, 2],
+        ),
     ];
     let number = |frame: &WorkerFrame| match frame {
         WorkerFrame::Offer(_) => 0,
@@ -189,8 +207,9 @@ fn worker_frames() {
         WorkerFrame::SlowPoll { .. } => 9,
         WorkerFrame::Lag { .. } => 10,
         WorkerFrame::Pace { .. } => 11,
+        WorkerFrame::Results { .. } => 12,
     };
-    complete(&values, number, 12);
+    complete(&values, number, 13);
     for (frame, bytes) in values {
         golden(&frame, bytes);
     }

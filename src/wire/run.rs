@@ -1,0 +1,167 @@
+//! Many small values in one frame.
+//!
+//! Belongs here: collecting them, and taking them apart again. Does not belong here: which values may share a frame.
+//! Invariant: what is taken out is what was put in, or an error.
+//!
+//! Each value has its length in front of it, in two bytes. A frame of its own for a value of a few bytes costs more than the value:
+//! its header has to be made, read and checked.
+
+use bytes::BytesMut;
+
+/// So many values share a frame at most.
+pub(crate) const RUN_VALUES: u32 = 256;
+
+/// So many bytes do, lengths included.
+const RUN_BYTES: usize = 32 * 1024;
+
+/// A longer value has a frame of its own.
+const VALUE_BYTES: usize = 4 * 1024;
+
+/// Values that go into one frame. `H` says what they have in common.
+#[derive(Debug)]
+pub(crate) struct Run<H> {
+    head: Option<H>,
+    values: u32,
+    bytes: BytesMut,
+}
+
+impl<H> Default for Run<H> {
+    fn default() -> Self {
+        Self {
+            head: None,
+            values: 0,
+            bytes: BytesMut::new(),
+        }
+    }
+}
+
+impl<H> Run<H> {
+    /// Whether a value of so many bytes may share a frame at all.
+    pub(crate) fn takes(bytes: usize) -> bool {
+        bytes <= VALUE_BYTES
+    }
+
+    /// What its values have in common, and how many there are.
+    pub(crate) fn head(&self) -> Option<(&H, u32)> {
+        self.head.as_ref().map(|head| (head, self.values))
+    }
+
+    /// Bytes that wait here.
+    pub(crate) fn pending(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is room for one more of so many bytes.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.values < RUN_VALUES && self.bytes.len() + 2 + bytes <= RUN_BYTES
+    }
+
+    /// Adds one that [`takes`](Self::takes) and [`has_room`](Self::has_room) allow; the first with what they will have in common.
+    pub(crate) fn push(&mut self, head: impl FnOnce() -> H, value: &[u8]) {
+        self.head.get_or_insert_with(head);
+        let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(value);
+        self.values += 1;
+    }
+
+    /// Hands over what is here: what the values have in common, how many there are, and their bytes.
+    pub(crate) fn seal<R>(&mut self, write: impl FnOnce(H, u32, &[u8]) -> R) -> Option<R> {
+        let head = self.head.take()?;
+        let written = write(head, self.values, &self.bytes);
+        self.values = 0;
+        self.bytes.clear();
+        Some(written)
+    }
+}
+
+/// The values in the tail of a frame that says how many there are.
+pub(crate) fn values(
+    tail: &[u8],
+    values: u32,
+) -> Result<impl Iterator<Item = &[u8]> + Clone, String> {
+    let mut rest = tail;
+    let each = std::iter::from_fn(move || {
+        let (value, after) = first(rest)?;
+        rest = after;
+        Some(value)
+    });
+    let (mut found, mut bytes) = (0, 0);
+    for value in each.clone().take(RUN_VALUES as usize + 1) {
+        found += 1;
+        bytes += 2 + value.len();
+    }
+    if found != values || values > RUN_VALUES || bytes != tail.len() {
+        return Err(format!("{values} values in {} bytes", tail.len()));
+    }
+    Ok(each)
+}
+
+/// The value in front, and what is behind it.
+pub(crate) fn first(run: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = run.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(of: &[&[u8]]) -> (u64, u32, Vec<u8>) {
+        let mut run = Run::default();
+        for (head, value) in (7..).zip(of) {
+            assert!(Run::<u64>::takes(value.len()) && run.has_room(value.len()));
+            run.push(|| head, value);
+        }
+        let sealed = run.seal(|head, values, bytes| (head, values, bytes.to_vec()));
+        assert!(run.head().is_none() && run.pending() == 0);
+        assert!(run.seal(|_, _, _| ()).is_none());
+        sealed.unwrap()
+    }
+
+    #[test]
+    fn what_comes_out_is_what_went_in() {
+        let long = vec![1; VALUE_BYTES];
+        let all: [&[u8]; 4] = [b"", b"a", &long, b"bcd"];
+        let (head, count, bytes) = run(&all);
+        assert_eq!((head, count), (7, 4));
+        assert_eq!(values(&bytes, count).unwrap().collect::<Vec<_>>(), all);
+        assert_eq!(first(&bytes).unwrap().0, b"");
+    }
+
+    #[test]
+    fn another_number_of_values_and_half_a_value_are_errors() {
+        let (_, count, bytes) = run(&[b"a", b"bc"]);
+        for wrong in [0, 1, 3, u32::MAX] {
+            assert!(values(&bytes, wrong).is_err());
+        }
+        for end in 0..bytes.len() {
+            assert!(values(&bytes[..end], count).is_err());
+        }
+        // Behind the last one there is nothing.
+        for rest in [&[0][..], &[9, 0, 1]] {
+            assert!(values(&[&bytes[..], rest].concat(), count).is_err());
+        }
+        assert!(values(&[], 0).is_ok_and(|mut none| none.next().is_none()));
+        // Headers of zeros would become a value for each two bytes.
+        let zeros = vec![0; 2 * 257];
+        assert!(values(&zeros, 257).is_err());
+        assert!(values(&zeros[..512], 256).is_ok());
+    }
+
+    #[test]
+    fn there_is_a_most_of_values_and_of_bytes() {
+        let mut run = Run::default();
+        for _ in 0..RUN_VALUES {
+            assert!(run.has_room(8));
+            run.push(|| (), &[0; 8]);
+        }
+        assert!(!run.has_room(0));
+        let mut run = Run::default();
+        while run.has_room(VALUE_BYTES) {
+            run.push(|| (), &[0; VALUE_BYTES]);
+        }
+        assert!(run.pending() <= RUN_BYTES && run.pending() > RUN_BYTES - VALUE_BYTES - 2);
+        assert!(!Run::<()>::takes(VALUE_BYTES + 1));
+    }
+}
