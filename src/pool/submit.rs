@@ -123,6 +123,7 @@ impl<T: Task> Submit<T> {
             payload: self.payload,
             terms: self.terms,
             limits: self.limits,
+            tasks: 1,
         }
     }
 }

@@ -49,15 +49,15 @@ impl Credits {
             }
     }
 
-    pub(crate) fn take(&mut self, exclusive: bool) {
+    pub(crate) fn take(&mut self, exclusive: bool, tasks: u32) {
         debug_assert!(!(self.exclusive || exclusive && self.used > 0));
-        self.used += 1;
+        self.used += tasks;
         self.exclusive = exclusive;
     }
 
-    pub(crate) fn give_back(&mut self) {
-        debug_assert!(self.used > 0);
-        self.used = self.used.saturating_sub(1);
+    pub(crate) fn give_back(&mut self, tasks: u32) {
+        debug_assert!(self.used >= tasks);
+        self.used = self.used.saturating_sub(tasks);
         // An exclusive task was alone, so whatever ended was that task.
         self.exclusive = false;
     }

@@ -40,8 +40,8 @@ mod tests;
 
 pub(crate) use adaptive::Adaptive;
 pub(crate) use ledger::{
-    Burden, Cancelled, Death, Dispatch, Doing, Expired, Finished, Full, IN_ONE_PIECE, Ledger,
-    Limits, NewTask, Over, ReadAhead, Seat, Ticket, Verdict, Violation,
+    Burden, Cancelled, Death, Dispatch, Divide, Doing, Expired, Finished, Full, IN_ONE_PIECE,
+    Ledger, Limits, NewTask, Over, ReadAhead, Seat, Ticket, Verdict, Violation, Work,
 };
 pub(crate) use restart::{Decision, RestartPolicy, RestartRules};
 pub(crate) use retry::{RetryRules, Spent};

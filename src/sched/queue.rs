@@ -39,6 +39,17 @@ impl Queue {
         self.requeued.insert(id);
     }
 
+    /// A task comes in next to one that waits, because both were one until now.
+    pub(crate) fn insert_after(&mut self, before: TaskId, id: TaskId) {
+        if self.requeued.contains(&before) {
+            self.requeued.insert(id);
+            return;
+        }
+        // Ids are counted up, so that what was never sent is in their order.
+        let place = self.order.partition_point(|other| *other <= before);
+        self.order.insert(place, id);
+    }
+
     /// Takes a task that is known to be waiting out of the middle.
     pub(crate) fn remove(&mut self, id: TaskId) {
         if self.requeued.remove(&id) {

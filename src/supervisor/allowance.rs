@@ -39,9 +39,10 @@ impl Allowance {
     }
 
     /// With each task that ends its name may turn quiet, and once more loud, and quicker or slower.
-    pub(super) fn finished(&mut self) {
-        self.quiet = self.quiet.saturating_add(2);
-        self.paces = self.paces.saturating_add(1);
+    pub(super) fn finished(&mut self, tasks: u32) {
+        let tasks = u64::from(tasks);
+        self.quiet = self.quiet.saturating_add(2 * tasks);
+        self.paces = self.paces.saturating_add(tasks);
     }
 
     /// The host asks something.

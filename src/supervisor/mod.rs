@@ -14,6 +14,7 @@
 pub(crate) mod actor;
 mod allowance;
 mod budget;
+mod bundles;
 mod capture;
 mod child;
 mod clock;

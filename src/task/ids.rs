@@ -17,6 +17,11 @@ impl TaskId {
         Self(id)
     }
 
+    /// The one so many behind it.
+    pub(crate) fn after(self, tasks: u32) -> Self {
+        Self(self.0.saturating_add(u64::from(tasks)))
+    }
+
     /// Returns the number behind the name, as logs print it.
     #[must_use]
     pub const fn get(self) -> u64 {

@@ -35,7 +35,7 @@ pub(crate) use handshake::{
 pub use json::Json;
 pub(crate) use payload::Payload;
 pub(crate) use reader::{Assembly, FrameReader};
-pub(crate) use run::Run;
+pub(crate) use run::{RUN_VALUES, Run};
 pub(crate) use writer::FrameWriter;
 
 /// The most bytes of a value that travel in one frame: what another frame may have to wait for.

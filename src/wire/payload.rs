@@ -7,14 +7,24 @@ use std::{fmt, iter};
 
 use bytes::Bytes;
 
+use crate::wire::run;
+
 /// So many bytes take no more room where they are than a reference to them elsewhere.
 const INLINE: usize = 23;
 
 /// The serde bytes. Most values are small, and a task has four of them on its way: none of those is allocated.
 #[derive(Clone)]
 enum Body {
-    Inline { len: u8, bytes: [u8; INLINE] },
+    Inline {
+        len: u8,
+        bytes: [u8; INLINE],
+    },
     Shared(Bytes),
+    /// Several values, in the form in which they share a frame.
+    Run {
+        values: u32,
+        bytes: Bytes,
+    },
 }
 
 impl Body {
@@ -32,7 +42,15 @@ impl Body {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes) | Self::Run { bytes, .. } => bytes,
+        }
+    }
+
+    /// One value is no run any more.
+    fn run(values: u32, bytes: Bytes) -> Self {
+        match run::first(&bytes) {
+            Some((value, _)) if values == 1 => Self::copied(value),
+            _ => Self::Run { values, bytes },
         }
     }
 }
@@ -72,6 +90,25 @@ impl Payload {
         }
     }
 
+    /// Several values, as a [`Run`](crate::wire::Run) has them.
+    pub(crate) fn run(values: u32, bytes: Bytes) -> Self {
+        Self {
+            body: Body::run(values, bytes),
+            attachments: Vec::new(),
+        }
+    }
+
+    /// Keeps so many of several values and returns the others.
+    pub(crate) fn split_run(&mut self, at: u32) -> Self {
+        let Body::Run { values, bytes } = &mut self.body else {
+            return Self::default();
+        };
+        let kept = run::length(bytes, at);
+        let rest = Self::run(values.saturating_sub(at), bytes.split_off(kept));
+        self.body = Body::run(at, std::mem::take(bytes));
+        rest
+    }
+
     /// Counts all bytes, those of the attachments too.
     pub(crate) fn len(&self) -> usize {
         self.chunks().map(<[u8]>::len).sum()
@@ -94,7 +131,7 @@ impl Payload {
     pub(crate) fn shared_chunks(&self) -> impl Iterator<Item = Bytes> {
         let body = match &self.body {
             Body::Inline { .. } => Bytes::copy_from_slice(self.body()),
-            Body::Shared(bytes) => bytes.clone(),
+            Body::Shared(bytes) | Body::Run { bytes, .. } => bytes.clone(),
         };
         iter::once(body).chain(self.attachments.iter().cloned())
     }

@@ -97,6 +97,15 @@ pub(crate) fn values(
     Ok(each)
 }
 
+/// How many bytes the first so many values take.
+pub(crate) fn length(run: &[u8], values: u32) -> usize {
+    let mut rest = run;
+    for _ in 0..values {
+        rest = first(rest).map_or(&[][..], |(_, rest)| rest);
+    }
+    run.len() - rest.len()
+}
+
 /// The value in front, and what is behind it.
 pub(crate) fn first(run: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = run.split_first_chunk()?;

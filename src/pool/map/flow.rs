@@ -4,7 +4,7 @@
 //! Invariant: pulled and not yet handed out are never more than the window; dropping a map cancels what it has pulled.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     marker::PhantomData,
     pin::Pin,
@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::{Buf as _, Bytes};
 use futures_core::Stream;
 
 use crate::{
@@ -21,9 +22,10 @@ use crate::{
     },
     supervisor::{
         PoolCore, SubmitTask,
-        reply::{Mapped, Reply, Taken},
+        reply::{KeptRun, Mapped, Reply, Settled, Taken},
     },
-    task::{IdMap, Task, TaskId},
+    task::{Task, TaskId},
+    wire::{Payload, RUN_VALUES, Run, run},
 };
 
 /// The most items that are pulled before they are submitted.
@@ -42,6 +44,10 @@ pub(super) struct Flow<T: Task, S> {
     arrived: VecDeque<Taken>,
     /// Pulled while there was no room.
     pulled: VecDeque<(SubmitTask, Reply)>,
+    /// How many items that is.
+    items: usize,
+    /// Items that become one of them: the first, and the input of all.
+    open: Run<SubmitTask>,
     window: usize,
     /// What it is at least.
     least: usize,
@@ -49,8 +55,12 @@ pub(super) struct Flow<T: Task, S> {
     widens: bool,
     submitted: u64,
     taken: u64,
-    /// Accepted and not handed out.
-    ids: IdMap<u64, TaskId>,
+    /// Outputs that came together, and are handed out one by one: the index of the next.
+    run: Option<(u64, KeptRun)>,
+    /// How many items are pulled as one.
+    bundle: u32,
+    /// Accepted and not handed out: by the index of the first, its id, and how many in a row they are.
+    ids: BTreeMap<u64, (TaskId, u32)>,
     task: PhantomData<fn() -> T>,
 }
 
@@ -66,12 +76,16 @@ where
             mapped: Arc::new(Mapped::new(true)),
             arrived: VecDeque::new(),
             pulled: VecDeque::new(),
+            items: 0,
+            open: Run::default(),
             window,
             least: window,
             widens: true,
             submitted: 0,
             taken: 0,
-            ids: IdMap::default(),
+            run: None,
+            bundle: 1,
+            ids: BTreeMap::new(),
             task: PhantomData,
         }
     }
@@ -99,16 +113,29 @@ where
         if self.outstanding() <= self.window / 2 || !self.pulled.is_empty() {
             self.fill(cx);
         }
+        if let Some(next) = self.next_of_run() {
+            return Poll::Ready(Some(next));
+        }
         if self.arrived.is_empty() && self.mapped.poll(&mut self.arrived, cx).is_pending() {
             self.fill(cx);
             // What was refused is settled already.
             let _ = self.mapped.poll(&mut self.arrived, cx);
         }
-        if let Some((index, kept)) = self.arrived.pop_front() {
-            self.taken += 1;
-            self.ids.remove(&index);
-            let index = usize::try_from(index).unwrap_or(usize::MAX);
-            return Poll::Ready(Some((index, typed::<T>(kept.settled))));
+        match self.arrived.pop_front() {
+            Some(Taken::One(index, kept)) => {
+                self.taken += 1;
+                self.forget(index, 1);
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                return Poll::Ready(Some((index, typed::<T>(kept.settled))));
+            }
+            Some(Taken::Run(index, run)) => {
+                self.forget(index, run.items);
+                self.run = Some((index, run));
+                if let Some(next) = self.next_of_run() {
+                    return Poll::Ready(Some(next));
+                }
+            }
+            None => {}
         }
         if self.outstanding() == 0 && self.source.is_none() {
             return Poll::Ready(None);
@@ -121,12 +148,90 @@ where
         Poll::Pending
     }
 
+    /// The next of outputs that came together.
+    fn next_of_run(&mut self) -> Option<(usize, TaskResult<T>)> {
+        let (index, run) = self.run.as_mut()?;
+        let Some((value, rest)) = run::first(&run.values) else {
+            self.run = None;
+            return None;
+        };
+        let output = typed::<T>(Settled::Done(Payload::copied(value, Vec::new())));
+        let place = usize::try_from(*index).unwrap_or(usize::MAX);
+        let length = run.values.len() - rest.len();
+        run.values.advance(length);
+        *index += 1;
+        self.taken += 1;
+        if run.values.is_empty() {
+            self.run = None;
+        }
+        Some((place, output))
+    }
+
+    /// These have settled.
+    fn forget(&mut self, index: u64, items: u32) {
+        let Some((&first, &(id, all))) = self.ids.range(..=index).next_back() else {
+            return;
+        };
+        let before = u32::try_from(index - first).unwrap_or(u32::MAX);
+        if before >= all {
+            return;
+        }
+        let skipped = before.saturating_add(items);
+        self.ids.remove(&first);
+        if before > 0 {
+            self.ids.insert(first, (id, before));
+        }
+        if skipped < all {
+            let next = first + u64::from(skipped);
+            self.ids.insert(next, (id.after(skipped), all - skipped));
+        }
+    }
+
     /// The task that the consumer waits for, or one of them.
     fn oldest(&self) -> Option<TaskId> {
-        self.ids
-            .get(&self.taken)
-            .copied()
-            .or_else(|| self.ids.values().min().copied())
+        let next = self.ids.range(..=self.taken).next_back();
+        let next = next.and_then(|(first, (id, items))| {
+            let before = u32::try_from(self.taken - first).ok()?;
+            (before < *items).then(|| id.after(before))
+        });
+        next.or_else(|| self.ids.values().map(|(id, _)| *id).min())
+    }
+
+    /// An item comes in: alone, or with others that are like it.
+    fn pull(&mut self, task: SubmitTask) {
+        let bytes = task.bytes();
+        let like = |(first, items): (&SubmitTask, u32)| {
+            first.is_like(&task) && items < self.bundle && self.open.has_room(bytes)
+        };
+        let shares = self.bundle > 1 && task.bundles().is_some();
+        if !(shares && self.open.head().is_none_or(like)) {
+            self.seal();
+        }
+        self.submitted += 1;
+        self.items += 1;
+        if let Some(input) = task.bundles().filter(|_| shares) {
+            let input = input.clone();
+            self.open.push(|| task, input.body());
+        } else {
+            let reply = Reply::Map(Arc::clone(&self.mapped), self.submitted - 1, 1);
+            self.pulled.push_back((task, reply));
+        }
+    }
+
+    /// Items that were like each other are one.
+    fn seal(&mut self) {
+        let (mapped, submitted) = (&self.mapped, self.submitted);
+        let sealed = self.open.seal(|first, items, bytes| {
+            let index = submitted - u64::from(items);
+            let input = Payload::run(items, Bytes::copy_from_slice(bytes));
+            let tasks = SubmitTask {
+                payload: Ok(input),
+                tasks: items,
+                ..first
+            };
+            (tasks, Reply::Map(Arc::clone(mapped), index, items))
+        });
+        self.pulled.extend(sealed);
     }
 
     /// Pulls as far as the window, the pool and the input allow.
@@ -135,21 +240,16 @@ where
         loop {
             let mut ended = false;
             let mut bytes: usize = self.pulled.iter().map(|(task, _)| task.bytes()).sum();
-            while self.pulled.len() < batch
-                && bytes < BATCH_BYTES
-                && self.outstanding() < self.window
-            {
+            while self.items < batch && bytes < BATCH_BYTES && self.outstanding() < self.window {
                 let Some(source) = &mut self.source else {
                     ended = true;
                     break;
                 };
                 match source.as_mut().poll_next(cx) {
                     Poll::Ready(Some(item)) => {
-                        let reply = Reply::Map(Arc::clone(&self.mapped), self.submitted);
-                        self.submitted += 1;
                         let task = item.into().into_task();
                         bytes += task.bytes();
-                        self.pulled.push_back((task, reply));
+                        self.pull(task);
                     }
                     Poll::Ready(None) => {
                         self.source = None;
@@ -162,37 +262,42 @@ where
                     }
                 }
             }
-            if self.pulled.is_empty() {
+            if self.items == 0 {
                 return;
             }
+            self.seal();
             // A map that waits for nothing may always have one task, or other results that nobody takes would stop it.
-            let alone = self.outstanding() == self.pulled.len();
-            let mut index = self.submitted - self.pulled.len() as u64;
-            let ids = &mut self.ids;
-            let in_flight = self
-                .core
-                .submit_pulled(&mut self.pulled, alone, cx.waker(), |id| {
-                    if let Some(id) = id {
-                        ids.insert(index, id);
-                    }
-                    index += 1;
-                });
+            let alone = self.outstanding() == self.items;
+            let mut index = self.submitted - self.items as u64;
+            let (ids, items) = (&mut self.ids, &mut self.items);
+            let taken = |id: Option<TaskId>, tasks: u32| {
+                if let Some(id) = id {
+                    ids.insert(index, (id, tasks));
+                }
+                index += u64::from(tasks);
+                *items -= tasks as usize;
+            };
+            let pulled = &mut self.pulled;
+            let appetite = (self.core).submit_pulled(T::NAME, pulled, alone, cx.waker(), taken);
+            self.bundle = appetite.bundle.min(RUN_VALUES);
             if self.widens {
-                self.window = in_flight.saturating_mul(2).max(self.least);
+                self.window = appetite.in_flight.saturating_mul(2).max(self.least);
             }
             if ended || !self.pulled.is_empty() || self.outstanding() >= self.window {
                 return;
             }
             // Small at first, so that a slow input does not keep its first items back.
-            batch = (batch * 2).min(BATCH);
+            batch = (batch * 2).min(BATCH.max(self.bundle as usize));
         }
     }
 }
 
 impl<T: Task, S> Drop for Flow<T, S> {
     fn drop(&mut self) {
-        for id in self.ids.values() {
-            self.core.cancel(*id, true);
+        for (id, items) in self.ids.values() {
+            for nth in 0..*items {
+                self.core.cancel(id.after(nth), true);
+            }
         }
     }
 }

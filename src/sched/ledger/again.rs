@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use crate::{
-    sched::ledger::{At, Finished, Ledger, Seat, Ticket, Violation},
+    sched::ledger::{At, Divide, Finished, Ledger, Seat, Ticket, Violation, Work},
     task::{IdMap, TaskId},
 };
 
@@ -38,7 +38,7 @@ impl Later {
     }
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// A worker reports a task's own error, which may go away. One that may run again waits for that.
     pub(crate) fn failed(
         &mut self,
@@ -48,6 +48,7 @@ impl<P, R> Ledger<P, R> {
         random: impl FnOnce() -> u64,
     ) -> Result<Finished<R>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         let (id, ends) = (flight.id, flight.cancelling || flight.abandoned);
         let ends = ends || self.clocks.over(id).is_some();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::{
     error::Started,
     sched::ledger::{
-        Ledger, Seat, Ticket, Violation,
+        Divide, Ledger, Seat, Ticket, Violation, Work,
         assign::Choice,
         place::{Flight, Place},
     },
@@ -38,22 +38,28 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    fn nanos(&self) -> u64 {
+    pub(super) fn nanos(&self) -> u64 {
         u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 impl Place {
-    /// Whether a task of this name and size may be sent although as many run as may.
-    pub(super) fn admits_ahead(&self, name: u16, bytes: usize, most: &ReadAhead) -> bool {
+    /// Whether so many tasks of this name, and of this size together, may be sent although as many run as may.
+    pub(super) fn admits_ahead(
+        &self,
+        name: u16,
+        bytes: usize,
+        tasks: u32,
+        most: &ReadAhead,
+    ) -> bool {
         let Some(pace) = self.paces.get(usize::from(name)).copied().flatten() else {
             return false;
         };
         self.open
             && !self.quarantine
-            && self.quota != Some(0)
+            && self.quota.is_none_or(|quota| quota >= tasks)
             && !self.credits.is_exclusive()
-            && self.work.saturating_add(u64::from(pace)) <= most.nanos()
+            && self.work.saturating_add(u64::from(pace) * u64::from(tasks)) <= most.nanos()
             && self.bytes.saturating_add(bytes) <= most.bytes
     }
 
@@ -68,7 +74,9 @@ impl Place {
         let with_start = flights.into_iter().map(|(ticket, flight)| {
             // They start as they come.
             let out_of_reach = flight.in_one_piece && before >= most;
-            before += usize::from(flight.in_one_piece);
+            if flight.in_one_piece {
+                before += flight.count as usize;
+            }
             let started = match flight.started(ticket, self.written, &self.quiet, read) {
                 Started::Unknown if read && out_of_reach => Started::No,
                 started => started,
@@ -79,7 +87,7 @@ impl Place {
     }
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// Sends tasks ahead from now on.
     pub(crate) fn read_ahead(&mut self, most: ReadAhead) {
         self.ahead = Some(most);
@@ -109,7 +117,7 @@ impl<P, R> Ledger<P, R> {
         }
         let places = self.places.iter().enumerate();
         let free = places.filter(|(_, place)| {
-            place.admits_ahead(task.name, task.bytes, most) && !place.is_reserved(awaited_only)
+            place.admits_ahead(task.name, task.bytes, 1, most) && !place.is_reserved(awaited_only)
         });
         let least = free.min_by_key(|(_, place)| place.work);
         least.map(|(index, _)| (index, None))

@@ -8,16 +8,15 @@ use std::time::Instant;
 use crate::{
     sched::{
         ledger::{
-            At, Dispatch, Ledger, Name, Seat,
+            At, Dispatch, Divide, Ledger, Name, Seat, Work,
             ahead::IN_ONE_PIECE,
             keys::{Home, candidates},
-            line::Line,
             place::{Flight, Place},
         },
         router::Picked,
         routing::{TaskMeta, WorkerLoad},
     },
-    task::{Key, TaskId},
+    task::{Key, Priority, TaskId},
 };
 
 /// What became of a task whose turn it was.
@@ -37,45 +36,7 @@ fn seat(index: usize) -> Seat {
     Seat::new(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
-impl<P, R> Ledger<P, R> {
-    /// Marks a waiting task as awaited right now. Does nothing for any other.
-    pub(crate) fn expedite(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id.get()) else {
-            return;
-        };
-        let priority = task.terms.priority;
-        match task.at {
-            // Whoever awaits one that may run again is asked for then; suspects go whoever awaits them.
-            At::Flight(..) | At::Later | At::Suspect => {}
-            At::Queue => self.awaited.insert(priority, id),
-            At::Line(seat) => {
-                if let Some(place) = self.places.get_mut(seat.index()) {
-                    place.line.expedite(priority, id);
-                }
-            }
-            At::Held => {
-                if let Some(name) = self.names.get_mut(usize::from(task.name)) {
-                    name.held.expedite(priority, id);
-                }
-            }
-        }
-    }
-
-    /// Marks every waiting task whose reply says so as awaited, and no other.
-    pub(crate) fn expedite_where(&mut self, mut awaited: impl FnMut(&R) -> bool) {
-        self.awaited.clear();
-        let lines = self.places.iter_mut().map(|place| &mut place.line);
-        let held = self.names.iter_mut().map(|name| &mut name.held);
-        lines.chain(held).for_each(Line::forget_awaited);
-        for id in self.all_waiting() {
-            if let Some(task) = self.tasks.get(id.get())
-                && awaited(&task.reply)
-            {
-                self.expedite(id);
-            }
-        }
-    }
-
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// Moves waiting tasks to workers with credit, and calls `touched` for each that got one.
     ///
     /// With `awaited_only` just the tasks marked by [`Ledger::expedite`] move.
@@ -123,7 +84,19 @@ impl<P, R> Ledger<P, R> {
             // Not reachable: who settles leaves first.
             return Step::Blocked;
         };
-        let (name, terms, at) = (task.name, task.terms, task.at);
+        let (name, terms, at, count) = (task.name, task.terms, task.at, task.count);
+        if count > 1 {
+            let choice = self.pick_for_bundle(id, awaited_only);
+            if choice.is_none() {
+                if !self.admits_one(awaited_only) {
+                    return Step::Blocked;
+                }
+                // Each goes where there is room for one, as if it had come alone.
+                self.scatter(id);
+                return Step::Kept;
+            }
+            return self.go(choice, at, (id, count), name, terms.priority);
+        }
         let known = self.names.get(usize::from(name));
         // Who waits for a worker has its place already.
         if !matches!(at, At::Line(_)) && known.is_some_and(Name::is_full) {
@@ -155,8 +128,20 @@ impl<P, R> Ledger<P, R> {
                 Some((index, None))
             }
         };
+        self.go(choice, at, (id, 1), name, terms.priority)
+    }
+
+    /// What waits goes to the worker that was chosen, if one was.
+    fn go(
+        &mut self,
+        choice: Option<Choice>,
+        at: At,
+        (id, count): (TaskId, u32),
+        name: u16,
+        priority: Priority,
+    ) -> Step {
         choice.map_or(Step::Blocked, |choice| {
-            self.leave_from(at, id, name, terms.priority);
+            self.leave_from(at, (id, count as usize), name, priority);
             Step::Sent(self.send(id, choice))
         })
     }
@@ -280,6 +265,7 @@ impl<P, R> Ledger<P, R> {
         let pace = place.paces.get(usize::from(task.name)).copied().flatten();
         let flight = Flight {
             id,
+            count: task.count,
             name: task.name,
             started: false,
             sent: None,
@@ -295,7 +281,7 @@ impl<P, R> Ledger<P, R> {
         let ticket = place.take(task.terms.exclusive, flight);
         task.at = At::Flight(seat, ticket);
         if let Some(name) = self.names.get_mut(usize::from(task.name)) {
-            name.running += 1;
+            name.running += task.count;
             name.exclusive = task.terms.exclusive;
         }
         if !place.line.is_empty() && !place.serves() {
@@ -321,10 +307,12 @@ impl<P, R> Ledger<P, R> {
             let Some(flight) = place.flights.get_mut(&ticket) else {
                 continue; // Cancelled in the outbox: the worker never hears of it.
             };
+            place.written += u64::from(flight.count - 1);
             flight.sent = Some(*sent.get_or_insert_with(&now));
             if let Some(task) = self.tasks.get(flight.id.get()) {
                 write(Dispatch {
                     ticket,
+                    count: task.count,
                     id: flight.id,
                     name: task.name,
                     attempt: task.spent.attempt(),

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    sched::ledger::{At, Ledger, Name, Place, Seat},
+    sched::ledger::{At, Divide, Ledger, Name, Place, Seat, Work},
     task::{IdMap, Slot, TaskId},
 };
 
@@ -128,7 +128,7 @@ impl Blame {
     }
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// A worker is ready for a suspect, for one alone.
     pub(crate) fn up_quarantine(&mut self, slot: Slot) -> Seat {
         // What one has left behind, a thread or a broken heap, must not kill the next.

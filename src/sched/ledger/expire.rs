@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use crate::{
     error::TimeoutStage,
-    sched::ledger::{At, Cancelled, Expired, Ledger, Seat, Ticket, Violation, clocks::Over},
+    sched::ledger::{
+        At, Cancelled, Divide, Expired, Ledger, Seat, Ticket, Violation, Work, clocks::Over,
+    },
     task::TaskId,
 };
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// The limit for which a task with a worker is being ended.
     pub(crate) fn over(&self, seat: Seat, ticket: Ticket) -> Option<Over> {
         if self.clocks.is_empty() {
@@ -35,6 +37,7 @@ impl<P, R> Ledger<P, R> {
         now: impl FnOnce() -> Instant,
     ) -> Result<Option<(R, Over)>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if flight.started {
             // Its caller would hear that it never ran.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::{
     error::Started,
     sched::ledger::{
-        Ledger, Seat, Ticket, Violation,
+        Divide, Ledger, Seat, Ticket, Violation, Work,
         place::{Flight, Place},
     },
     task::TaskId,
@@ -32,10 +32,11 @@ pub(crate) struct Burden {
     pub(crate) runs_again: bool,
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// A worker says that it is about to poll a task for the first time.
     pub(crate) fn started(&mut self, seat: Seat, ticket: Ticket) -> Result<TaskId, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if std::mem::replace(&mut flight.started, true) {
             return Err(Violation::StartedTwice(ticket));
@@ -81,7 +82,7 @@ impl<P, R> Ledger<P, R> {
         let place = self.place(seat).ok_or(Violation::UnsentTicket(ticket))?;
         if ticket == 0 || ticket > place.written {
             Err(Violation::UnsentTicket(ticket))
-        } else if place.flights.contains_key(&ticket) {
+        } else if place.covering(ticket).is_some() {
             Ok(())
         } else {
             Err(Violation::SettledTicket(ticket))
@@ -91,21 +92,22 @@ impl<P, R> Ledger<P, R> {
     /// Whether a worker knows of this task and has not said to start it.
     pub(crate) fn may_be_given_back(&self, seat: Seat, ticket: Ticket) -> bool {
         self.place(seat).is_some_and(|place| {
-            let flight = place.flights.get(&ticket);
-            ticket <= place.written && flight.is_some_and(|flight| !flight.started)
+            let found = place.covering(ticket);
+            ticket <= place.written && found.is_some_and(|(_, flight)| !flight.started)
         })
     }
 
     /// Which task this is, by the number of its name and its own.
     pub(crate) fn in_flight_as(&self, seat: Seat, ticket: Ticket) -> Option<(u16, TaskId)> {
-        let flight = self.place(seat)?.flights.get(&ticket)?;
-        Some((flight.name, flight.id))
+        let (first, flight) = self.place(seat)?.covering(ticket)?;
+        let before = u32::try_from(ticket - first).ok()?;
+        Some((flight.name, flight.id.after(before)))
     }
 
     /// Whether this task is still with its worker, and whether every task with that worker is being cancelled.
     pub(crate) fn ending(&self, seat: Seat, ticket: Ticket) -> Option<bool> {
         let place = self.place(seat)?;
-        place.flights.get(&ticket)?;
+        place.covering(ticket)?;
         Some(place.flights.values().all(|flight| flight.cancelling))
     }
 
@@ -120,7 +122,7 @@ impl<P, R> Ledger<P, R> {
             // What is in the outbox the worker does not know of.
             .filter(|(ticket, _)| **ticket <= place.written)
             .filter(|(_, flight)| !flight.started && !flight.cancelling)
-            .map(|(ticket, _)| *ticket)
+            .flat_map(|(ticket, flight)| *ticket..*ticket + u64::from(flight.count))
             .collect()
     }
 
@@ -148,13 +150,16 @@ impl<P, R> Ledger<P, R> {
         };
         let flights = place.in_order(read, self.most_started()).into_iter();
         let aboard = flights.filter_map(|(_, flight, started)| {
-            Some(Aboard {
-                id: flight.id,
+            let sent = flight.sent?;
+            let each = move |nth| Aboard {
+                id: flight.id.after(nth),
                 name: flight.name,
                 started,
-                sent: flight.sent?,
-            })
+                sent,
+            };
+            Some((0..flight.count).map(each))
         });
+        let aboard = aboard.flatten();
         aboard.take(most).collect()
     }
 
@@ -164,7 +169,7 @@ impl<P, R> Ledger<P, R> {
             .iter()
             .flat_map(|place| place.flights.values())
             .filter(|flight| !flight.abandoned)
-            .map(|flight| flight.id)
+            .flat_map(|flight| (0..flight.count).map(|nth| flight.id.after(nth)))
             .collect()
     }
 

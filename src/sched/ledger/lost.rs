@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::{
     error::Started,
-    sched::ledger::{Ledger, Lost, LostTask, Seat, Ticket, Verdict, place::Place},
+    sched::ledger::{Divide, Ledger, Lost, LostTask, Seat, Ticket, Verdict, Work, place::Place},
     task::TaskId,
 };
 
@@ -54,7 +54,7 @@ enum Again {
     InQuarantine,
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// This worker has gone, and its seat is free. `suspected` hears of each task that may have caused it and is still there: its
     /// id, name, attempt and payload.
     ///
@@ -78,6 +78,7 @@ impl<P, R> Ledger<P, R> {
         };
         self.dissolve(seat);
         self.blame.left(seat);
+        self.scatter_flights(seat);
         let most_started = self.most_started();
         let Some(place) = self.places.get_mut(seat.index()) else {
             return lost;

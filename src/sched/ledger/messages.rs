@@ -52,6 +52,8 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dispatch<P> {
     pub(crate) ticket: Ticket,
+    /// How many tasks it is, whose tickets and ids are counted up.
+    pub(crate) count: u32,
     pub(crate) id: TaskId,
     pub(crate) name: u16,
     pub(crate) attempt: u32,

@@ -7,7 +7,9 @@
 mod again;
 mod ahead;
 mod assign;
+mod awaited;
 mod blame;
+mod bundle;
 mod by_class;
 mod clocks;
 mod expire;
@@ -22,9 +24,10 @@ mod settle;
 mod table;
 mod waiting;
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 pub(crate) use ahead::{IN_ONE_PIECE, ReadAhead};
+pub(crate) use bundle::{Divide, Work};
 pub(crate) use clocks::Over;
 pub(crate) use flight::Burden;
 #[cfg(test)]
@@ -87,6 +90,8 @@ enum At {
 #[derive(Debug)]
 struct Entry<P, R> {
     name: u16,
+    /// How many tasks in a row it is.
+    count: u32,
     spent: Spent,
     /// It has run, or may have, and is to run again.
     ran: bool,
@@ -126,6 +131,10 @@ impl Name {
 pub(crate) struct Ledger<P, R> {
     next_id: u64,
     tasks: Table<Entry<P, R>>,
+    /// How many tasks those are.
+    total: usize,
+    /// Entries of several tasks: the first id and how many.
+    bundles: BTreeMap<u64, u32>,
     queues: ByClass<Queue>,
     /// How many tasks wait, wherever.
     waiting: ByClass<usize>,
@@ -157,7 +166,7 @@ pub(crate) struct Ledger<P, R> {
     cursor: usize,
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// `names` are those of the tasks, each with how many of it may be with workers at once.
     pub(crate) fn new(
         names: impl IntoIterator<Item = (&'static str, Option<u32>)>,
@@ -176,6 +185,8 @@ impl<P, R> Ledger<P, R> {
         Self {
             next_id: 1,
             tasks: Table::new(),
+            total: 0,
+            bundles: BTreeMap::new(),
             queues: ByClass::default(),
             waiting: ByClass::default(),
             lined: 0,
@@ -203,7 +214,7 @@ impl<P, R> Ledger<P, R> {
         let waiting = self.waiting.sum();
         Quantities {
             waiting,
-            in_flight: self.tasks.len() - waiting,
+            in_flight: self.total - waiting,
             bytes: self.bytes.sum(),
         }
     }
@@ -214,7 +225,8 @@ impl<P, R> Ledger<P, R> {
 
     /// Tasks a worker has and has not reported the end of, the abandoned ones included.
     pub(crate) fn in_flight(&self, seat: Seat) -> usize {
-        self.place(seat).map_or(0, |place| place.flights.len())
+        self.place(seat)
+            .map_or(0, |place| place.credits.used() as usize)
     }
 
     /// The same of all workers, with their slots.
@@ -223,7 +235,7 @@ impl<P, R> Ledger<P, R> {
         taken.map(|(index, place)| Load {
             seat: Seat::new(index),
             slot: place.slot,
-            has: place.flights.len(),
+            has: place.credits.used() as usize,
             limit: place.credits.limit(),
         })
     }

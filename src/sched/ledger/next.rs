@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use crate::{
-    sched::ledger::{Ledger, place::Place},
+    sched::ledger::{Divide, Ledger, Work, place::Place},
     task::{Priority, TaskId},
 };
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// The first of all tasks, or of those that are awaited, that do not wait for something of their own.
     pub(super) fn next(
         &mut self,

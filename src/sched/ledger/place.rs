@@ -5,7 +5,7 @@
 //! Invariant: a flight is in here from its ticket's issue until its end was reported, or its worker was lost.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     time::Instant,
 };
 
@@ -36,7 +36,10 @@ impl Seat {
 
 #[derive(Debug)]
 pub(super) struct Flight {
+    /// That of the first, if there are several.
     pub(super) id: TaskId,
+    /// How many tasks in a row it is.
+    pub(super) count: u32,
     pub(super) name: u16,
     pub(super) started: bool,
     /// When it was handed over for writing.
@@ -45,7 +48,7 @@ pub(super) struct Flight {
     pub(super) abandoned: bool,
     /// Its start is announced whatever its name, because it has limits.
     pub(super) announced: bool,
-    /// How long it is taken to take, in nanoseconds.
+    /// How long each is taken to take, in nanoseconds.
     pub(super) pace: u32,
     pub(super) bytes: usize,
     /// It starts when those before it have.
@@ -55,6 +58,11 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// How long all of it is taken to take, in nanoseconds.
+    fn work(&self) -> u64 {
+        u64::from(self.pace) * u64::from(self.count)
+    }
+
     /// Whether it has started. `read` says that all that its worker has said was read.
     pub(super) fn started(
         &self,
@@ -95,6 +103,8 @@ pub(super) struct Place {
     pub(super) quota: Option<u32>,
     pub(super) next_ticket: Ticket,
     pub(super) flights: IdMap<Ticket, Flight>,
+    /// The first tickets of those that are several tasks.
+    pub(super) bundles: BTreeSet<Ticket>,
     /// Names whose starts the worker no longer announces before the first poll.
     pub(super) quiet: HashSet<u16>,
     /// How long tasks of each name take here, in nanoseconds, where that is known. Empty for none.
@@ -124,6 +134,7 @@ impl Place {
             quota: None,
             next_ticket: 1,
             flights: IdMap::default(),
+            bundles: BTreeSet::new(),
             quiet: HashSet::new(),
             paces: Vec::new(),
             work: 0,
@@ -162,17 +173,20 @@ impl Place {
             .is_some_and(|(priority, id)| !awaited_only || self.line.is_awaited(priority, id))
     }
 
-    /// A task is on its way. Returns its ticket.
+    /// A task is on its way, or several. Returns the ticket, of the first.
     pub(super) fn take(&mut self, exclusive: bool, flight: Flight) -> Ticket {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.work = self.work.saturating_add(u64::from(flight.pace));
+        let (ticket, count) = (self.next_ticket, flight.count);
+        self.next_ticket += u64::from(count);
+        self.work = self.work.saturating_add(flight.work());
+        if count > 1 {
+            self.bundles.insert(ticket);
+        }
         self.bytes += flight.bytes;
         self.flights.insert(ticket, flight);
         self.outbox.push_back(ticket);
-        self.credits.take(exclusive);
+        self.credits.take(exclusive, count);
         if let Some(quota) = &mut self.quota {
-            *quota = quota.saturating_sub(1);
+            *quota = quota.saturating_sub(count);
         }
         ticket
     }
@@ -180,13 +194,16 @@ impl Place {
     /// A task is not with this worker any more. One that never ran leaves its place to another.
     pub(super) fn give_back(&mut self, ticket: Ticket, ran: bool) -> Option<Flight> {
         let flight = self.flights.remove(&ticket)?;
-        self.work = self.work.saturating_sub(u64::from(flight.pace));
+        self.work = self.work.saturating_sub(flight.work());
+        if flight.count > 1 {
+            self.bundles.remove(&ticket);
+        }
         self.bytes = self.bytes.saturating_sub(flight.bytes);
-        self.credits.give_back();
+        self.credits.give_back(flight.count);
         if let Some(quota) = &mut self.quota
             && !ran
         {
-            *quota += 1;
+            *quota += flight.count;
         }
         Some(flight)
     }

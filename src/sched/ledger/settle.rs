@@ -6,12 +6,13 @@
 use crate::{
     error::Started,
     sched::ledger::{
-        At, Cancelled, Finished, Ledger, Seat, Ticket, Unsettled, Violation, place::Flight,
+        At, Cancelled, Divide, Finished, Ledger, Seat, Ticket, Unsettled, Violation, Work,
+        place::Flight,
     },
     task::{Slot, TaskId},
 };
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// A worker reports the end of a task that ran.
     pub(crate) fn finished(
         &mut self,
@@ -23,6 +24,7 @@ impl<P, R> Ledger<P, R> {
 
     fn ended(&mut self, seat: Seat, ticket: Ticket, ran: bool) -> Result<Finished<R>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = self.landed(seat, ticket, ran)?;
         if flight.abandoned {
             return Ok(Finished::Abandoned);
@@ -41,6 +43,7 @@ impl<P, R> Ledger<P, R> {
         started: bool,
     ) -> Result<Finished<R>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if !flight.cancelling && !flight.abandoned {
             return Err(Violation::NotCancelled(ticket));
@@ -57,6 +60,7 @@ impl<P, R> Ledger<P, R> {
         started: bool,
     ) -> Result<Option<R>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
         if !flight.cancelling && !flight.abandoned {
             flight.started |= started;
@@ -88,7 +92,7 @@ impl<P, R> Ledger<P, R> {
 
     /// A task is not with a worker any more.
     pub(super) fn gone(&mut self, slot: Slot, flight: &Flight) {
-        self.free_name(flight.name);
+        self.free_name(flight.name, flight.count);
         if let Some(task) = &flight.picked {
             self.router.settled(task, slot);
         }
@@ -97,6 +101,10 @@ impl<P, R> Ledger<P, R> {
     /// Removes a task and hands out its reply: the one way in which a reply leaves for good.
     pub(super) fn settle(&mut self, id: TaskId) -> Option<R> {
         let task = self.tasks.remove(id.get())?;
+        self.total -= task.count as usize;
+        if task.count > 1 {
+            self.bundles.remove(&id.get());
+        }
         if !self.clocks.is_empty() {
             self.clocks.remove(id);
         }
@@ -109,6 +117,7 @@ impl<P, R> Ledger<P, R> {
 
     /// Somebody wants this task to end. With `abandon` nobody waits for it any more.
     pub(crate) fn cancel(&mut self, id: TaskId, abandon: bool) -> Cancelled<R> {
+        self.isolate(id);
         let Some(task) = self.tasks.get(id.get()) else {
             return Cancelled::Unknown;
         };
@@ -149,6 +158,7 @@ impl<P, R> Ledger<P, R> {
 
     /// Settles a cancelled task whose worker has not answered in time; the worker may go on with it.
     pub(crate) fn abandon(&mut self, seat: Seat, ticket: Ticket) -> Option<(TaskId, R)> {
+        self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket).ok()?;
         if std::mem::replace(&mut flight.abandoned, true) {
             return None;
@@ -161,6 +171,7 @@ impl<P, R> Ledger<P, R> {
     /// its reply if it had been cancelled instead: settled as not started.
     pub(crate) fn revoked(&mut self, seat: Seat, ticket: Ticket) -> Result<Option<R>, Violation> {
         self.expects(seat, ticket)?;
+        self.isolate_flight(seat, ticket);
         if Self::flight_mut(&mut self.places, seat, ticket)?.started {
             // It could be polled a second time elsewhere.
             return Err(Violation::GivenBackStarted(ticket));
@@ -207,6 +218,8 @@ impl<P, R> Ledger<P, R> {
                 let started = flight.started(ticket, place.written, &place.quiet, false);
                 flight.abandoned = true;
                 if let Some(task) = self.tasks.remove(flight.id.get()) {
+                    self.total -= task.count as usize;
+                    self.bundles.remove(&flight.id.get());
                     self.clocks.remove(flight.id);
                     self.blame.cleared(flight.id);
                     *self.bytes.of_mut(task.terms.priority) -= task.bytes;

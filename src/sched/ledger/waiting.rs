@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::{
     sched::{
         Spent,
-        ledger::{At, Entry, Full, Ledger, Limits, NewTask, Seat},
+        ledger::{At, Divide, Entry, Full, Ledger, Limits, NewTask, Seat, Work},
     },
     task::{Priority, TaskId},
 };
@@ -59,10 +59,15 @@ impl Ageing {
     }
 }
 
-impl<P, R> Ledger<P, R> {
+impl<P: Work, R: Divide> Ledger<P, R> {
     /// Whether a task of this class may wait beside those that do.
     pub(crate) fn has_room(&self, priority: Priority, waiting: usize) -> bool {
-        self.waiting.sum() < waiting || *self.waiting.of(priority) < waiting.div_ceil(SHARE)
+        self.waiting.sum() < waiting || *self.waiting.of(priority) < Self::share(waiting)
+    }
+
+    /// What one class may always have of so many.
+    pub(super) fn share(waiting: usize) -> usize {
+        waiting.div_ceil(SHARE)
     }
 
     /// Takes a task in, unless the limits are reached; then it is handed back.
@@ -97,6 +102,7 @@ impl<P, R> Ledger<P, R> {
             id.get(),
             Entry {
                 name: task.name,
+                count: 1,
                 spent: Spent::default(),
                 ran: false,
                 since,
@@ -107,6 +113,7 @@ impl<P, R> Ledger<P, R> {
                 at: At::Queue,
             },
         );
+        self.total += 1;
         *self.waiting.of_mut(priority) += 1;
         self.queues.of_mut(priority).push_back(id);
         Ok(id)
@@ -119,11 +126,18 @@ impl<P, R> Ledger<P, R> {
             return false;
         };
         let (name, priority, at) = (task.name, task.terms.priority, task.at);
-        self.leave_from(at, id, name, priority)
+        let count = task.count as usize;
+        self.leave_from(at, (id, count), name, priority)
     }
 
-    /// The same for who knows where it is.
-    pub(super) fn leave_from(&mut self, at: At, id: TaskId, name: u16, priority: Priority) -> bool {
+    /// The same for who knows where it is, and how many tasks.
+    pub(super) fn leave_from(
+        &mut self,
+        at: At,
+        (id, count): (TaskId, usize),
+        name: u16,
+        priority: Priority,
+    ) -> bool {
         let mut awaited = false;
         match at {
             At::Flight(..) => return false,
@@ -144,7 +158,7 @@ impl<P, R> Ledger<P, R> {
                     place.reserved.take_if(|(_, reserved)| *reserved == id);
                 }
                 self.lined -= 1;
-                self.free_name(name);
+                self.free_name(name, 1);
             }
             At::Held => {
                 if let Some(name) = self.names.get_mut(usize::from(name)) {
@@ -155,14 +169,14 @@ impl<P, R> Ledger<P, R> {
             At::Later => self.later.remove(id),
             At::Suspect => self.blame.remove(id),
         }
-        *self.waiting.of_mut(priority) -= 1;
+        *self.waiting.of_mut(priority) -= count;
         awaited
     }
 
     /// A task of this name does not have its place of the name any more.
-    pub(super) fn free_name(&mut self, name: u16) {
+    pub(super) fn free_name(&mut self, name: u16, tasks: u32) {
         if let Some(name) = self.names.get_mut(usize::from(name)) {
-            name.running = name.running.saturating_sub(1);
+            name.running = name.running.saturating_sub(tasks);
         }
     }
 
@@ -217,7 +231,7 @@ impl<P, R> Ledger<P, R> {
             self.lined -= 1;
             *self.waiting.of_mut(priority) -= 1;
             if let Some(name) = self.tasks.get(id.get()).map(|task| task.name) {
-                self.free_name(name);
+                self.free_name(name, 1);
             }
             self.requeue(id);
             if awaited {

@@ -17,7 +17,31 @@ mod rotation;
 
 use std::time::Duration;
 
-use crate::sched::RetryRules;
+use crate::sched::{Divide, RetryRules, Work};
+
+/// Where nothing is several tasks.
+macro_rules! alone {
+    ($($kind:ty),*) => {$(
+        impl Divide for $kind {
+            fn split_off(&mut self, _: u32) -> Self {
+                *self
+            }
+        }
+    )*};
+}
+alone!((), u64, &'static str);
+
+impl Work for () {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Work for u64 {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
 
 /// Some rules.
 pub(in crate::sched) const RULES: RetryRules = RetryRules {

@@ -11,12 +11,12 @@ use std::{
 
 use crate::{
     config::WhenFull,
-    error::{CodecError, Rejected},
+    error::Rejected,
     observe::{Counts, PoolEvent},
-    sched::{Full, Limits, NewTask},
+    sched::{Divide as _, Full, Limits, NewTask},
     supervisor::{
         PoolCore,
-        core::{Admission, After, State},
+        core::{Admission, After, State, SubmitTask},
         reply::{Reply, Settled},
     },
     task::{TaskId, Terms, TimeLimits},
@@ -26,20 +26,13 @@ use crate::{
 /// Whoever is refused is not told to ask again at once: the worker that is tried may take longer than the one before.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// A task on its way in.
-#[derive(Debug)]
-pub(crate) struct SubmitTask {
-    pub(crate) name: &'static str,
-    pub(crate) payload: Result<Payload, CodecError>,
-    pub(crate) terms: Terms,
-    pub(crate) limits: TimeLimits,
-}
-
-impl SubmitTask {
-    /// Encoded bytes; none if it could not be encoded.
-    pub(crate) fn bytes(&self) -> usize {
-        self.payload.as_ref().map_or(0, Payload::len)
-    }
+/// How much a pool takes of a map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appetite {
+    /// How many tasks workers have.
+    pub(crate) in_flight: usize,
+    /// How many may be pulled as one.
+    pub(crate) bundle: u32,
 }
 
 /// Why a task was not taken in.
@@ -90,7 +83,7 @@ impl PoolCore {
             let mut guard = self.lock();
             let state = &mut *guard;
             let awaited = self.results.is_over() && reply.is_awaited();
-            let mut accepted = Self::accept(state, task, reply, Some(limits));
+            let mut accepted = Self::accept(state, task, reply, 1, Some(limits));
             if let Err(Refused::Full(full, task)) = accepted {
                 // Said once until the queue has had room again.
                 if !std::mem::replace(&mut state.full, true) {
@@ -102,7 +95,7 @@ impl PoolCore {
                 accepted = match self.config.knobs.when_full {
                     WhenFull::Wait => {
                         let (task, reply) = *task;
-                        Self::accept(state, task, reply, None)
+                        Self::accept(state, task, reply, 1, None)
                     }
                     WhenFull::Reject => Err(Refused::Full(full, task)),
                 };
@@ -134,27 +127,41 @@ impl PoolCore {
     }
 
     /// Takes in what a map has pulled, from the front, as far as there is room; the rest stays, and `waker` is woken
-    /// when there is room for it. With `force` one task is taken in any case. Returns how many tasks workers have then.
+    /// when there is room for it. With `force` one task is taken in any case. Returns how many tasks workers have then,
+    /// and how many of this name may be pulled as one.
     pub(crate) fn submit_pulled(
         &self,
+        name: &str,
         pulled: &mut VecDeque<(SubmitTask, Reply)>,
         force: bool,
         waker: &Waker,
-        mut accepted: impl FnMut(Option<TaskId>),
-    ) -> usize {
+        mut accepted: impl FnMut(Option<TaskId>, u32),
+    ) -> Appetite {
         let limits = self.limits();
         let mut after = After::default();
         let mut force = force;
-        let in_flight = {
+        let appetite = {
             let mut guard = self.lock();
             let state = &mut *guard;
-            while let Some((task, reply)) = pulled.pop_front() {
+            while let Some((mut task, mut reply)) = pulled.pop_front() {
                 let forced = std::mem::take(&mut force);
                 let over = self.results.is_over() && !forced && state.admission == Admission::Open;
+                if task.tasks > 1 && !over {
+                    // As many as there is room for; the others after them.
+                    let room = state.ledger.room(task.terms.priority, limits).max(1);
+                    // Beside results over their limit no more than what must be.
+                    let room = if self.results.is_over() { 1 } else { room };
+                    let room = u32::try_from(room).unwrap_or(u32::MAX);
+                    if room < task.tasks {
+                        let rest = task.split_off(room);
+                        pulled.push_front((rest, reply.split_off(room)));
+                    }
+                }
+                let tasks = task.tasks;
                 let task = match self.admit(task) {
                     Ok(task) => task,
                     Err(settled) => {
-                        accepted(None);
+                        accepted(None, tasks);
                         after.refuse(reply, settled);
                         continue;
                     }
@@ -163,27 +170,27 @@ impl PoolCore {
                     Err(Refused::Full(Full::default(), Box::new((task, reply))))
                 } else {
                     let limits = (!forced).then_some(limits);
-                    match Self::accept(state, task, reply, limits) {
+                    match Self::accept(state, task, reply, tasks, limits) {
                         Err(Refused::Full(_, back)) => {
                             let (task, reply) = *back;
                             // What workers have credit for does not wait, and its place is free.
                             self.assign(state);
-                            Self::accept(state, task, reply, limits)
+                            Self::accept(state, task, reply, tasks, limits)
                         }
                         taken => taken,
                     }
                 };
                 match taken {
-                    Ok(id) => accepted(Some(id)),
+                    Ok(id) => accepted(Some(id), tasks),
                     Err(Refused::Full(_, back)) => {
                         let (task, reply) = *back;
                         state.wait_for_room(task.terms.priority, waker);
-                        pulled.push_front((self.readmit(task), reply));
+                        pulled.push_front((self.readmit(task, tasks), reply));
                         break;
                     }
                     Err(refused) => {
                         let (reply, rejected) = refused.rejected(self);
-                        accepted(None);
+                        accepted(None, tasks);
                         after.refuse(reply, Settled::Rejected(rejected));
                     }
                 }
@@ -191,10 +198,19 @@ impl PoolCore {
             self.assign(state);
             state.set_alarm();
             after.replaced = state.ledger.take_replaced();
-            state.ledger.quantities().in_flight
+            // What has limits is looked after one by one.
+            let unlimited = |name: &u16| {
+                let limits = self.config.limits(*name, TimeLimits::default());
+                limits.is_none()
+            };
+            let name = self.config.table.index(name).filter(unlimited);
+            Appetite {
+                in_flight: state.ledger.quantities().in_flight,
+                bundle: name.map_or(1, |name| state.ledger.bundle_of(name)),
+            }
         };
         self.finish(after);
-        in_flight
+        appetite
     }
 
     fn limits(&self) -> Limits {
@@ -241,9 +257,10 @@ impl PoolCore {
     }
 
     /// The task as it came, for another try.
-    fn readmit(&self, task: NewTask<Payload, ()>) -> SubmitTask {
+    fn readmit(&self, task: NewTask<Payload, ()>, tasks: u32) -> SubmitTask {
         let name = self.config.table.name(task.name);
         SubmitTask {
+            tasks,
             name,
             payload: Ok(task.payload),
             terms: task.terms,
@@ -255,6 +272,7 @@ impl PoolCore {
         state: &mut State,
         task: NewTask<Payload, ()>,
         reply: Reply,
+        tasks: u32,
         limits: Option<Limits>,
     ) -> Result<TaskId, Refused> {
         match state.admission {
@@ -263,9 +281,12 @@ impl PoolCore {
             Admission::Closed => return Err(Refused::Closed(reply)),
         }
         let (task, ()) = task.replace_reply(reply);
-        match state.ledger.accept(task, limits, Instant::now) {
+        let accepted = state
+            .ledger
+            .accept_bundle(task, tasks, limits, Instant::now);
+        match accepted {
             Ok(id) => {
-                state.counts.accepted += 1;
+                state.counts.accepted += u64::from(tasks);
                 Ok(id)
             }
             Err((full, task)) => Err(Refused::Full(full, Box::new(task.replace_reply(())))),

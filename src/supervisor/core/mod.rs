@@ -9,6 +9,7 @@
 mod assign;
 mod clock;
 mod end;
+mod incoming;
 mod intake;
 mod lanes;
 mod lost;
@@ -29,10 +30,11 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use end::End;
-pub(crate) use intake::SubmitTask;
+pub(crate) use incoming::SubmitTask;
 pub(crate) use lanes::{Attached, EndedFor, Ending, Outgoing};
 pub(crate) use lost::Guilt;
 pub(crate) use reported::Event;
@@ -104,6 +106,8 @@ struct State {
 struct After {
     /// Settlements on their way out.
     deliveries: Vec<(Option<TaskId>, Reply, Settled)>,
+    /// Outputs of tasks in a row on their way out.
+    runs: Vec<(Reply, Bytes)>,
     /// Maps that have room again.
     wake: Vec<Waker>,
     /// What is to be told to everybody.

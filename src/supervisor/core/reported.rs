@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::{
     error::{TimedOut, TimeoutEnd},
     sched::{Over, Seat, Ticket},
@@ -25,6 +27,8 @@ pub(crate) enum Event {
         ended: bool,
     },
     Finished(Ticket, Settled),
+    /// So many in a row from this one on, all well: their outputs.
+    FinishedRun(Ticket, u32, Bytes),
     /// With an error of its own that may go away.
     Failed(Ticket, Payload),
     /// A worker that was asked to end has dropped a task for that.
@@ -38,13 +42,14 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// The ticket that it ends, if any: its worker does not have that task any more.
-    pub(crate) fn ended(&self) -> Option<Ticket> {
+    /// The tickets that it ends, from which one on and how many: its worker does not have those tasks any more.
+    pub(crate) fn ended(&self) -> Option<(Ticket, u32)> {
         match self {
             Self::Finished(ticket, _)
             | Self::Failed(ticket, _)
             | Self::Revoked(ticket)
-            | Self::Expired(ticket) => Some(*ticket),
+            | Self::Expired(ticket) => Some((*ticket, 1)),
+            Self::FinishedRun(ticket, tasks, _) => Some((*ticket, *tasks)),
             Self::Started(_)
             | Self::Quiet(..)
             | Self::Pace(..)

@@ -6,6 +6,8 @@
 
 use std::time::Instant;
 
+use bytes::Buf as _;
+
 use crate::{
     error::{Rejected, TimeoutEnd, capture},
     observe::{Counts, PoolEvent, log},
@@ -20,6 +22,7 @@ use crate::{
         reply::{Reply, Settled},
     },
     task::{Slot, TaskId},
+    wire::run,
 };
 
 impl PoolCore {
@@ -153,6 +156,22 @@ impl PoolCore {
                             }
                         })
                     }
+                    Event::FinishedRun(ticket, tasks, values) => {
+                        let (mut rest, mut taken) = (values, 0);
+                        let ledger = &mut state.ledger;
+                        let counts = &mut state.counts;
+                        let finished = ledger.finished_run(seat, ticket, tasks, |reply, range| {
+                            // In order: what lies between two was abandoned.
+                            let skipped = run::length(&rest, range.start - taken);
+                            rest.advance(skipped);
+                            let length = run::length(&rest, range.end - range.start);
+                            taken = range.end;
+                            counts.done += u64::from(range.end - range.start);
+                            after.runs.push((reply, rest.split_to(length)));
+                        });
+                        done += u64::from(tasks);
+                        finished.map(|()| None)
+                    }
                     Event::Failed(ticket, error) => {
                         let ledger = &mut state.ledger;
                         let failed = ledger.failed(seat, ticket, Instant::now, jitter::random);
@@ -203,6 +222,12 @@ impl PoolCore {
                 log(|| tracing::error!("a reply panicked while it was settled"));
             }
         }
+        for (reply, values) in after.runs {
+            let handed_over = capture::contained(|| reply.settle_run(&values, &self.results));
+            if handed_over.is_none() {
+                log(|| tracing::error!("a reply panicked while it was settled"));
+            }
+        }
         for waker in after.wake {
             let _ = capture::contained(|| waker.wake());
         }
@@ -240,7 +265,7 @@ impl After {
             }
             settled => settled,
         };
-        count(&mut state.counts, &settled);
+        count(&mut state.counts, &settled, reply.tasks());
         self.deliveries.push((id, reply, settled));
     }
 
@@ -254,7 +279,7 @@ impl After {
     }
 }
 
-fn count(counts: &mut Counts, settled: &Settled) {
+fn count(counts: &mut Counts, settled: &Settled, tasks: u32) {
     let counter = match settled {
         Settled::Done(_) => &mut counts.done,
         Settled::Failed(_) => &mut counts.failed,
@@ -265,5 +290,5 @@ fn count(counts: &mut Counts, settled: &Settled) {
         Settled::Rejected(_) => &mut counts.rejected,
         Settled::Codec(_) => &mut counts.codec,
     };
-    *counter += 1;
+    *counter += u64::from(tasks);
 }

@@ -90,6 +90,7 @@ fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
         name: "task",
         payload: Ok(Payload::default()),
         terms: Terms::default(),
+        tasks: 1,
         limits: crate::task::TimeLimits::default(),
     };
     let id = core.submit(task, Reply::Handle(Arc::clone(&cell)));

@@ -11,19 +11,38 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    supervisor::reply::Kept,
+    supervisor::reply::{Kept, KeptRun},
     task::{IdMap, keep},
 };
 
-/// One outcome and the place of its input.
-pub(crate) type Taken = (u64, Kept);
+/// One outcome and the place of its input, or several outputs and that of the first.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    One(u64, Kept),
+    Run(u64, KeptRun),
+}
+
+impl Taken {
+    fn index(&self) -> u64 {
+        match self {
+            Self::One(index, _) | Self::Run(index, _) => *index,
+        }
+    }
+
+    fn items(&self) -> u64 {
+        match self {
+            Self::One(..) => 1,
+            Self::Run(_, run) => u64::from(run.items),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
     /// In the order of their coming; used when unordered.
     arrived: VecDeque<Taken>,
     /// By index; used when ordered.
-    early: IdMap<u64, Kept>,
+    early: IdMap<u64, Taken>,
     /// The index the consumer of an ordered map takes next.
     next: u64,
     waker: Option<Waker>,
@@ -45,10 +64,19 @@ impl Mapped {
     }
 
     pub(super) fn settle(&self, index: u64, kept: Kept) {
+        self.come(Taken::One(index, kept));
+    }
+
+    pub(super) fn settle_run(&self, index: u64, run: KeptRun) {
+        self.come(Taken::Run(index, run));
+    }
+
+    fn come(&self, taken: Taken) {
+        let index = taken.index();
         let waker = {
             let mut state = self.state.lock();
             if self.ordered {
-                state.early.insert(index, kept);
+                state.early.insert(index, taken);
                 // Only the next in order is news to the consumer.
                 if index == state.next {
                     state.waker.take()
@@ -56,7 +84,7 @@ impl Mapped {
                     None
                 }
             } else {
-                state.arrived.push_back((index, kept));
+                state.arrived.push_back(taken);
                 state.waker.take()
             }
         };
@@ -65,21 +93,22 @@ impl Mapped {
         }
     }
 
-    pub(super) fn is_awaited(&self, index: u64) -> bool {
+    pub(super) fn is_awaited(&self, index: u64, items: u32) -> bool {
         let state = self.state.lock();
-        state.waker.is_some() && (!self.ordered || index == state.next)
+        let here = index..index + u64::from(items);
+        state.waker.is_some() && (!self.ordered || here.contains(&state.next))
     }
 
     /// Takes every outcome that is next, or waits for one. `into` is empty.
     pub(crate) fn poll(&self, into: &mut VecDeque<Taken>, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if self.ordered {
-            while let Some(kept) = {
+            while let Some(taken) = {
                 let next = state.next;
                 state.early.remove(&next)
             } {
-                into.push_back((state.next, kept));
-                state.next += 1;
+                state.next += taken.items();
+                into.push_back(taken);
             }
         } else {
             // Both buffers stay in use, one on each side.

@@ -8,13 +8,15 @@ mod mapped;
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
+
 pub(crate) use cell::ReplyCell;
 pub(crate) use mapped::{Mapped, Taken};
 
 use crate::{
     error::{CodecError, CrashReport, Rejected, RemoteError, TimedOut},
     supervisor::budget::{Lease, ResultBudget},
-    wire::Payload,
+    wire::{Payload, run},
 };
 
 /// How a task ended, its value still encoded.
@@ -55,6 +57,14 @@ pub(crate) struct Kept {
     _lease: Lease,
 }
 
+/// Outputs of several tasks in a row that wait, and what they cost.
+#[derive(Debug)]
+pub(crate) struct KeptRun {
+    pub(crate) values: Bytes,
+    pub(crate) items: u32,
+    _lease: Lease,
+}
+
 /// The caller of `addr().send(..)`.
 pub(crate) trait ActorReply: Send + Sync {
     /// Decodes and answers, on the pool's arbiter.
@@ -64,7 +74,8 @@ pub(crate) trait ActorReply: Send + Sync {
 /// Who gets an outcome.
 pub(crate) enum Reply {
     Handle(Arc<ReplyCell>),
-    Map(Arc<Mapped>, u64),
+    /// Of so many items, from this one on.
+    Map(Arc<Mapped>, u64, u32),
     Actor(Arc<dyn ActorReply>),
     Nobody,
 }
@@ -74,9 +85,40 @@ impl Reply {
     pub(crate) fn settle(self, settled: Settled, budget: &Arc<ResultBudget>) {
         match self {
             Self::Handle(cell) => cell.settle(Self::keep(settled, budget)),
-            Self::Map(mapped, index) => mapped.settle(index, Self::keep(settled, budget)),
+            Self::Map(mapped, index, items) => {
+                for nth in 1..u64::from(items) {
+                    mapped.settle(index + nth, Self::keep(settled.clone(), budget));
+                }
+                mapped.settle(index, Self::keep(settled, budget));
+            }
             Self::Actor(reply) => reply.settle(settled),
             Self::Nobody => {}
+        }
+    }
+
+    /// Hands over the outputs of tasks that have ended well, one for each, as a [`Run`](crate::wire::Run) has them.
+    pub(crate) fn settle_run(self, values: &Bytes, budget: &Arc<ResultBudget>) {
+        match self {
+            Self::Map(mapped, index, items) if items > 1 => {
+                let run = KeptRun {
+                    values: values.clone(),
+                    items,
+                    _lease: budget.charge(values.len()),
+                };
+                mapped.settle_run(index, run);
+            }
+            one => {
+                let value = run::first(values).map_or(&[][..], |(value, _)| value);
+                one.settle(Settled::Done(Payload::copied(value, Vec::new())), budget);
+            }
+        }
+    }
+
+    /// How many tasks it stands for.
+    pub(crate) fn tasks(&self) -> u32 {
+        match self {
+            Self::Map(_, _, items) => *items,
+            Self::Handle(_) | Self::Actor(_) | Self::Nobody => 1,
         }
     }
 
@@ -91,7 +133,7 @@ impl Reply {
     pub(crate) fn is_awaited(&self) -> bool {
         match self {
             Self::Handle(cell) => cell.is_awaited(),
-            Self::Map(mapped, index) => mapped.is_awaited(*index),
+            Self::Map(mapped, index, items) => mapped.is_awaited(*index, *items),
             // A request decodes and takes its result when it settles; without one there is nothing to keep.
             Self::Actor(_) | Self::Nobody => true,
         }
@@ -100,7 +142,7 @@ impl Reply {
     /// Tells the tasks of one map from others.
     pub(crate) fn map(&self) -> Option<*const Mapped> {
         match self {
-            Self::Map(mapped, _) => Some(Arc::as_ptr(mapped)),
+            Self::Map(mapped, ..) => Some(Arc::as_ptr(mapped)),
             _ => None,
         }
     }

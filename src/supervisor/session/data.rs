@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     sched::Violation,
     supervisor::{
@@ -21,7 +23,7 @@ use crate::{
             partial::Partial,
         },
     },
-    wire::{Outcome, Payload, WorkerFrame, parse, run},
+    wire::{Outcome, WorkerFrame, parse, run},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -155,7 +157,11 @@ impl Running<'_> {
                 } => {
                     if rest > 0 {
                         // Before a byte of it is kept. The ledger does not know yet what has just been read.
-                        let ended = |event: &Event| event.ended() == Some(ticket);
+                        let ended = |event: &Event| {
+                            event.ended().is_some_and(|(first, tasks)| {
+                                (first..first.saturating_add(tasks.into())).contains(&ticket)
+                            })
+                        };
                         if self.events.iter().any(ended) {
                             return Err(violation(Violation::SettledTicket(ticket)));
                         }
@@ -166,12 +172,11 @@ impl Running<'_> {
                         .map(|whole| whole.map(|whole| (ticket, whole)))
                 }
                 WorkerFrame::Results { ticket, results } => {
-                    for (nth, body) in (0..).zip(run::values(tail, results)?) {
-                        self.allowance.finished();
-                        let done = Settled::Done(Payload::copied(body, Vec::new()));
-                        self.events
-                            .push(Event::Finished(ticket.saturating_add(nth), done));
-                    }
+                    let _ = run::values(tail, results)?;
+                    self.allowance.finished(results);
+                    let values = Bytes::copy_from_slice(tail);
+                    self.events
+                        .push(Event::FinishedRun(ticket, results, values));
                     continue;
                 }
                 WorkerFrame::Part { ticket } => {
@@ -190,7 +195,7 @@ impl Running<'_> {
             if let Some((ticket, (outcome, payload))) =
                 whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
             {
-                self.allowance.finished();
+                self.allowance.finished(1);
                 if outcome == Outcome::Expired {
                     self.events.push(Event::Expired(ticket));
                     continue;
@@ -223,8 +228,8 @@ impl Running<'_> {
         if self.events.is_empty() {
             return Ok(());
         }
-        let ended = self.events.iter().filter(|event| event.ended().is_some());
-        let ended = ended.count();
+        let ended = self.events.iter().filter_map(Event::ended);
+        let ended: usize = ended.map(|(_, tasks)| tasks as usize).sum();
         let (core, slot) = (self.session.core, self.session.slot);
         let seat = self.session.attached.seat;
         if ended > 0 {

@@ -91,7 +91,19 @@ impl Running<'_> {
             .take_outgoing(session.attached.seat, &mut self.outgoing, |task| {
                 let index = session.indexes.get(usize::from(task.name)).copied();
                 let name = index.unwrap_or(u16::MAX);
-                sent += 1;
+                sent += task.count as usize;
+                if task.count > 1 {
+                    broken |= seal(run, writer).is_err();
+                    let header = HostFrame::Tasks {
+                        ticket: task.ticket,
+                        id: task.id.get(),
+                        attempt: task.attempt,
+                        name,
+                        tasks: task.count,
+                    };
+                    broken |= writer.frame_with(&header, task.payload.body()).is_err();
+                    return;
+                }
                 if let Some(head) = TaskRun::of(&task, name) {
                     let bytes = task.payload.len();
                     let goes_on = |(first, tasks): (&TaskRun, u32)| first.goes_on(&head, tasks);

@@ -1,6 +1,6 @@
 //! How tasks end other than by their worker's report, and that the end has come to all of them.
 
-use super::pool::{Pool, reply, seat};
+use super::pool::{Pool, Token, reply, seat};
 use crate::{
     error::Started,
     sched::{
@@ -12,7 +12,48 @@ use crate::{
 };
 
 impl Pool {
+    /// Several in a row have ended: as if each had said so alone.
+    pub(super) fn finished_run(
+        &mut self,
+        index: usize,
+        ticket: Ticket,
+        tasks: u32,
+    ) -> &'static str {
+        let mut found = Vec::new();
+        let run = self
+            .ledger
+            .finished_run(seat(index), ticket, tasks, |token, range| {
+                assert_eq!(token.1, range.end - range.start);
+                let each = (token.0..)
+                    .zip(range.clone())
+                    .map(|(token, nth)| (nth, token));
+                found.extend(each);
+            });
+        let mut expected = Vec::new();
+        let mut ended = Ok(());
+        for nth in 0..tasks {
+            match self.reference.ended(index, ticket + u64::from(nth), true) {
+                Ok(Some(id)) => expected.push((nth, id)),
+                Ok(None) => {}
+                Err(violation) => {
+                    ended = Err(violation);
+                    break;
+                }
+            }
+        }
+        assert_eq!(run, ended);
+        let tokens = expected
+            .iter()
+            .map(|(nth, id)| (*nth, self.tokens[usize::try_from(*id).unwrap()]));
+        assert_eq!(found, tokens.collect::<Vec<_>>());
+        for ((_, id), (_, token)) in expected.into_iter().zip(found) {
+            self.settled(id, &Token(token, 1));
+        }
+        ended.map_or("a run of which some had not", |()| "a run")
+    }
+
     pub(super) fn cancel(&mut self, id: u64, abandon: bool) -> &'static str {
+        self.reference.isolate(id);
         let found = self.ledger.cancel(TaskId::new(id), abandon);
         let Some(task) = self.reference.task(id).cloned() else {
             assert!(matches!(found, Cancelled::Unknown), "{found:?}");
@@ -167,7 +208,11 @@ impl Pool {
 
     pub(super) fn take_waiting(&mut self) -> &'static str {
         let taken = self.ledger.take_waiting();
-        let ids: Vec<u64> = taken.iter().map(|task| task.id.get()).collect();
+        let each = |task: &Unsettled<Token>| {
+            let id = task.id;
+            (0..task.reply.1).map(move |nth| id.after(nth).get())
+        };
+        let ids: Vec<u64> = taken.iter().flat_map(each).collect();
         assert_eq!(ids, self.reference.waiting());
         for Unsettled {
             id,
@@ -180,8 +225,11 @@ impl Pool {
             let expected = if ran { Started::Yes } else { Started::No };
             assert_eq!((slot, started), (None, expected));
             self.settled(id.get(), &reply);
-            self.reference.leave(id.get());
-            self.reference.settle(id.get());
+            for nth in 0..reply.1 {
+                let id = id.after(nth).get();
+                self.reference.leave(id);
+                self.reference.settle(id);
+            }
         }
         "waiting taken"
     }
@@ -192,7 +240,8 @@ impl Pool {
         for task in taken {
             self.settled(task.id.get(), &task.reply);
             let index = task.slot.unwrap().index() as usize - 7;
-            found.push((task.id.get(), index, task.started));
+            let each = (0..task.reply.1).map(|nth| task.id.after(nth).get());
+            found.extend(each.map(|id| (id, index, task.started)));
         }
         found.sort_unstable_by_key(|(id, ..)| *id);
         assert_eq!(found, self.reference.take_flights());

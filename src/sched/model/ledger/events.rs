@@ -14,6 +14,15 @@ pub(super) enum Event {
         terms: Terms,
         limited: bool,
     },
+    SubmitMany {
+        name: u16,
+        bytes: usize,
+        terms: Terms,
+        tasks: u32,
+        limited: bool,
+    },
+    /// How many in a row?
+    FinishedRun(usize, Ticket, u32),
     /// So many tenths of a second.
     Passes(u64),
     Gate(bool),
@@ -60,7 +69,7 @@ impl Pool {
             && random.odds(1, 8)
         {
             let ticket = flight.ticket;
-            return match random.below(5) {
+            return match random.below(7) {
                 0 | 1 => Event::Write(index),
                 2 => Event::Started(index, ticket),
                 3 => Event::Finished(index, ticket),
@@ -82,7 +91,19 @@ impl Pool {
         let names = u16::try_from(self.reference.limits.len()).unwrap();
         let name = u16::try_from(random.below(usize::from(names) + 1)).unwrap();
         match random.below(200) {
-            0..=49 => Event::Submit {
+            0..=9 => Event::SubmitMany {
+                name: name % names,
+                bytes: random.below(10),
+                terms: Terms {
+                    idempotent: random.odds(2, 3),
+                    priority: random.pick(&self.classes).unwrap_or_default(),
+                    read_ahead: random.odds(1, 4).then_some(true),
+                    ..Terms::default()
+                },
+                tasks: u32::try_from(random.between(1, 6)).unwrap(),
+                limited: random.odds(9, 10),
+            },
+            10..=49 => Event::Submit {
                 name: name % names,
                 bytes: random.below(40) * random.below(4),
                 terms: Terms {
@@ -103,9 +124,13 @@ impl Pool {
             86..=87 => Event::ExpediteEvery(random.between(1, 3) as u64),
             88..=109 => Event::Write(slot),
             110..=129 => Event::Started(slot, ticket),
-            130..=132 => Event::Quiet(slot, name, random.odds(2, 3)),
-            133..=135 => Event::Pace(slot, name, u32::try_from(random.below(1500)).unwrap()),
-            136..=149 => Event::Finished(slot, ticket),
+            130..=131 => Event::Quiet(slot, name, random.odds(2, 3)),
+            132..=135 => Event::Pace(slot, name, u32::try_from(random.below(400)).unwrap()),
+            136..=145 => Event::Finished(slot, ticket),
+            146..=149 => {
+                let tasks = u32::try_from(random.between(1, 6)).unwrap();
+                Event::FinishedRun(slot, ticket, tasks)
+            }
             150..=154 => Event::Failed(slot, ticket),
             155..=156 => Event::Release,
             157..=162 => Event::Cancelled(slot, ticket, random.odds(1, 2)),

@@ -11,7 +11,7 @@ mod workers;
 
 use std::{collections::BTreeMap, time::Instant};
 
-use pool::{Pool, seat};
+use pool::{Input, Pool, Token, seat};
 
 use crate::{
     sched::{
@@ -22,10 +22,13 @@ use crate::{
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 48] = [
+const EVERYTHING: [&str; 52] = [
     "a name there is not",
+    "a run",
+    "a run of which some had not",
     "abandoned",
     "accepted",
+    "accepted as one",
     "another attempt written",
     "assigned",
     "awaited ones assigned",
@@ -66,6 +69,7 @@ const EVERYTHING: [&str; 48] = [
     "revoked",
     "revoked, cancelled",
     "sent ahead",
+    "several sent as one",
     "started twice",
     "started",
     "up in quarantine",
@@ -126,11 +130,11 @@ fn loads(workers: usize, credits: u32, tasks: usize) -> Vec<usize> {
     for reply in 0..tasks {
         let task = NewTask {
             name: 0,
-            payload: 0_u64,
+            payload: Input(0, 0, 1),
             bytes: 0,
             terms: Terms::default(),
             limits: TimeLimits::default(),
-            reply,
+            reply: Token(reply, 1),
         };
         ledger.accept(task, None, || now).unwrap();
     }

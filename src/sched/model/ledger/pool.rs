@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     sched::{
-        Finished, Ledger, Limits, ReadAhead, RetryRules, Routing, Seat, Violation,
+        Divide, Finished, Ledger, Limits, ReadAhead, RetryRules, Routing, Seat, Violation, Work,
         model::{
             RULES, Run,
             reference::{Reference, Task, Worker},
@@ -20,13 +20,39 @@ use crate::{
     task::{Priority, TaskId},
 };
 
-/// A reply; there is one for each submission and it cannot be copied.
+/// A reply; there is one for each submission and it cannot be copied. Of several in a row it is the first, and how many.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Token(pub(super) usize);
+pub(super) struct Token(pub(super) usize, pub(super) u32);
+
+impl Divide for Token {
+    fn split_off(&mut self, at: u32) -> Self {
+        let rest = Self(self.0 + at as usize, self.1 - at);
+        self.1 = at;
+        rest
+    }
+}
+
+/// What a submission is to do: its number, how many bytes that is, and how many in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Input(pub(super) usize, pub(super) usize, pub(super) u32);
+
+impl Divide for Input {
+    fn split_off(&mut self, at: u32) -> Self {
+        let rest = Self(self.0 + at as usize, self.1, self.2 - at);
+        self.2 = at;
+        rest
+    }
+}
+
+impl Work for Input {
+    fn bytes(&self) -> usize {
+        self.1 * self.2 as usize
+    }
+}
 
 /// One pool's life.
 pub(super) struct Pool {
-    pub(super) ledger: Ledger<u64, Token>,
+    pub(super) ledger: Ledger<Input, Token>,
     pub(super) reference: Reference,
     /// Tasks waiting and bytes unsettled that are allowed.
     pub(super) limits: Limits,
@@ -96,7 +122,7 @@ impl Pool {
             classes = vec![random.pick(&classes).unwrap()];
         }
         let ahead = random.odds(1, 2).then(|| ReadAhead {
-            time: Duration::from_nanos(random.between(100, 3000) as u64),
+            time: Duration::from_nanos(random.between(100, 6000) as u64),
             bytes: random.between(1, 400),
             started: random.between(1, 12),
         });
@@ -114,6 +140,7 @@ impl Pool {
                 limits,
                 custom,
                 ahead,
+                sent_as_one: false,
                 now: 0,
                 ages_from: None,
                 homes: Vec::new(),
@@ -142,14 +169,14 @@ impl Pool {
         }
     }
 
+    /// The reply of a task has come out, or of several from that one on.
     pub(super) fn settled(&mut self, id: u64, token: &Token) {
-        assert_eq!(
-            self.tokens[usize::try_from(id).unwrap()],
-            token.0,
-            "whose reply?"
-        );
-        self.outcomes[token.0] += 1;
-        assert_eq!(self.outcomes[token.0], 1, "{id} was settled twice");
+        for nth in 0..token.1 as usize {
+            let (id, token) = (usize::try_from(id).unwrap() + nth, token.0 + nth);
+            assert_eq!(self.tokens[id], token, "whose reply?");
+            self.outcomes[token] += 1;
+            assert_eq!(self.outcomes[token], 1, "{id} was settled twice");
+        }
     }
 
     /// Does it, compares what it did with the reference, and says in a word what that was.
@@ -161,6 +188,14 @@ impl Pool {
                 terms,
                 limited,
             } => self.submit(name, bytes, terms, limited),
+            Event::SubmitMany {
+                name,
+                bytes,
+                terms,
+                tasks,
+                limited,
+            } => self.submit_many((name, tasks), bytes, terms, limited),
+            Event::FinishedRun(index, ticket, tasks) => self.finished_run(index, ticket, tasks),
             Event::Passes(tenths) => {
                 self.reference.now += tenths;
                 "time passes"
@@ -172,6 +207,7 @@ impl Pool {
             Event::Assign => self.assign(),
             Event::Expedite(id) => {
                 let reference = &mut self.reference;
+                reference.isolate(id);
                 let waits = reference.task(id).is_some_and(Task::may_be_awaited);
                 if waits && !reference.awaited.contains(&id) {
                     reference.awaited.push(id);
@@ -180,14 +216,21 @@ impl Pool {
                 "expedited"
             }
             Event::ExpediteEvery(nth) => {
-                let awaited = |token: usize| (token as u64).is_multiple_of(nth);
+                let awaited = |token: usize, tasks: u32| {
+                    (token as u64..token as u64 + u64::from(tasks))
+                        .any(|token| token.is_multiple_of(nth))
+                };
                 let tasks = self.reference.tasks.iter();
-                let tasks = tasks.filter(|task| task.may_be_awaited());
+                let tasks = tasks.filter(|task| task.may_be_awaited() && !task.joined);
                 let mut ids: Vec<u64> = tasks.map(|task| task.id).collect();
                 ids.sort_unstable();
-                ids.retain(|id| awaited(self.tokens[usize::try_from(*id).unwrap()]));
+                ids.retain(|id| {
+                    let token = self.tokens[usize::try_from(*id).unwrap()];
+                    awaited(token, self.reference.chain(*id))
+                });
                 self.reference.awaited = ids;
-                self.ledger.expedite_where(|token| awaited(token.0));
+                self.ledger
+                    .expedite_where(|token| awaited(token.0, token.1));
                 "expedited"
             }
             Event::Write(index) => self.write(index),

@@ -17,6 +17,7 @@ impl Pool {
             worker.flights.len() > worker.credits as usize
         };
         match to[..] {
+            _ if self.reference.sent_as_one => "several sent as one",
             _ if to.iter().any(more) => "sent ahead",
             [] if kept > 0 => "kept for something of their own",
             [] => "nothing assigned",
@@ -28,16 +29,18 @@ impl Pool {
     pub(super) fn write(&mut self, index: usize) -> &'static str {
         let mut found = Vec::new();
         self.ledger.take_outbox(seat(index), Instant::now, |task| {
-            found.push(Dispatch {
-                ticket: task.ticket,
-                id: task.id,
+            assert_eq!(task.count, task.payload.2);
+            found.extend((0..task.count).map(|nth| Dispatch {
+                ticket: task.ticket + u64::from(nth),
+                count: 1,
+                id: task.id.after(nth),
                 name: task.name,
                 attempt: task.attempt,
                 left: task.left,
-                payload: *task.payload,
-            });
+                payload: task.payload.0 + nth as usize,
+            }));
         });
-        let expected: Vec<Dispatch<u64>> = self
+        let expected: Vec<Dispatch<usize>> = self
             .reference
             .write(index)
             .into_iter()
@@ -48,11 +51,12 @@ impl Pool {
                 assert!(task.terms.idempotent || !ran, "{task:?} would run twice");
                 Dispatch {
                     ticket,
+                    count: 1,
                     id: TaskId::new(task.id),
                     name: task.name,
                     attempt: 1 + task.spent.iter().sum::<u32>(),
                     left: None,
-                    payload: self.tokens[usize::try_from(task.id).unwrap()] as u64,
+                    payload: self.tokens[usize::try_from(task.id).unwrap()],
                 }
             })
             .collect();

@@ -43,6 +43,8 @@ pub(super) struct Task {
     /// When it was accepted, in tenths of a second.
     pub(super) since: u64,
     pub(super) at: At,
+    /// It is one with the task before it, as long as both wait.
+    pub(super) joined: bool,
 }
 
 impl Task {
@@ -89,6 +91,8 @@ pub(super) struct Reference {
     pub(super) custom: bool,
     /// How far tasks are sent ahead, if they are.
     pub(super) ahead: Option<ReadAhead>,
+    /// The last assignment sent several tasks as one.
+    pub(super) sent_as_one: bool,
     /// In tenths of a second.
     pub(super) now: u64,
     /// When the first task came that was not of normal priority.
@@ -119,6 +123,20 @@ impl Reference {
 
     fn task_mut(&mut self, id: u64) -> &mut Task {
         self.tasks.iter_mut().find(|task| task.id == id).unwrap()
+    }
+
+    /// How many tasks are one with this one, those behind it.
+    pub(super) fn chain(&self, id: u64) -> u32 {
+        let mut all = self.tasks.iter().skip_while(|task| task.id != id).skip(1);
+        let joined = all.by_ref().take_while(|task| task.joined);
+        1 + u32::try_from(joined.count()).unwrap()
+    }
+
+    /// A task is alone from now on.
+    pub(super) fn isolate(&mut self, id: u64) {
+        for task in &mut self.tasks {
+            task.joined &= task.id != id && task.id != id + 1;
+        }
     }
 
     /// The ids of those that wait.
@@ -169,6 +187,7 @@ impl Reference {
     fn send(&mut self, id: u64, slot: usize) {
         self.awaited.retain(|awaited| *awaited != id);
         self.leave(id);
+        self.isolate(id);
         let task = self.tasks.iter_mut().find(|task| task.id == id).unwrap();
         let worker = &mut self.workers[slot];
         worker.issued += 1;

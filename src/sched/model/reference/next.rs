@@ -69,6 +69,10 @@ impl Reference {
     fn turn(&mut self, id: u64, awaited_only: bool) -> Turn {
         let task = self.task(id).unwrap().clone();
         let terms = task.terms;
+        let chain = self.chain(id);
+        if chain > 1 {
+            return self.turn_of_many(id, chain, awaited_only);
+        }
         if !matches!(task.at, At::Line(_)) && self.is_full(task.name) {
             if task.at != At::Held {
                 self.leave(id);
@@ -98,7 +102,7 @@ impl Reference {
                 free = (0..self.workers.len()).collect();
                 free.retain(|index| {
                     let worker = &self.workers[*index];
-                    worker.admits_ahead(task.name, task.bytes, most)
+                    worker.admits_ahead(task.name, task.bytes, 1, most)
                         && !self.is_reserved(*index, awaited_only)
                 });
                 let work = |index: &usize| self.workers[*index].work();
@@ -127,6 +131,40 @@ impl Reference {
         let worker = &mut self.workers[home];
         if terms.exclusive && worker.admits(false) && !reserved {
             worker.reserved = Some(id);
+        }
+        Turn::Kept
+    }
+
+    /// Several that are one go where there is room for all of them, or each by itself where there is for one.
+    fn turn_of_many(&mut self, id: u64, tasks: u32, awaited_only: bool) -> Turn {
+        let task = self.task(id).unwrap().clone();
+        let limited = self.limits[usize::from(task.name)].is_some();
+        let mut free: Vec<usize> = Vec::new();
+        if let Some(most) = self.ahead
+            && !self.custom
+            && !limited
+        {
+            free = (0..self.workers.len()).collect();
+            free.retain(|index| {
+                let worker = &self.workers[*index];
+                worker.admits_ahead(task.name, task.bytes, tasks, most)
+                    && !self.is_reserved(*index, awaited_only)
+            });
+            let work = |index: &usize| self.workers[*index].work();
+            let least = free.iter().map(work).min();
+            free.retain(|index| Some(work(index)) == least);
+        }
+        if !free.is_empty() {
+            return Turn::Goes(free);
+        }
+        let one = |index: usize| {
+            self.workers[index].admits(false) && !self.is_reserved(index, awaited_only)
+        };
+        if !(0..self.workers.len()).any(one) {
+            return Turn::Blocked;
+        }
+        for nth in 0..u64::from(tasks) {
+            self.isolate(id + nth);
         }
         Turn::Kept
     }
@@ -164,6 +202,7 @@ impl Reference {
     pub(in crate::sched::model) fn assigned(&mut self, awaited_only: bool, to: &[usize]) -> usize {
         let mut to = to.iter().copied();
         let mut kept = 0;
+        self.sent_as_one = false;
         if let Some(id) = self.next_suspect() {
             let inquests = self.inquests.iter_mut();
             let mut own = inquests.filter(|inquest| inquest.open.contains(&id));
@@ -215,6 +254,10 @@ impl Reference {
             free.contains(&to),
             "task {id} went to {to}, not to one of {free:?}"
         );
-        self.send(id, to);
+        let tasks = self.chain(id);
+        self.sent_as_one |= tasks > 1;
+        for nth in 0..u64::from(tasks) {
+            self.send(id + nth, to);
+        }
     }
 }

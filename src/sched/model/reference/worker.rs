@@ -76,16 +76,22 @@ impl Worker {
     }
 
     /// Whether a task may wait there that has no other place.
-    pub(super) fn admits_ahead(&self, name: u16, bytes: usize, most: ReadAhead) -> bool {
+    pub(super) fn admits_ahead(
+        &self,
+        name: u16,
+        bytes: usize,
+        tasks: u32,
+        most: ReadAhead,
+    ) -> bool {
         let has: usize = self.flights.iter().map(|flight| flight.bytes).sum();
         self.open
             && !self.retired
             && !self.quarantine
-            && self.left != Some(0)
+            && self.left.is_none_or(|left| left >= tasks)
             && !self.flights.iter().any(|flight| flight.exclusive)
             && self.paces.iter().any(|(other, _)| *other == name)
-            && u128::from(self.work() + self.pace(name)) <= most.time.as_nanos()
-            && has + bytes <= most.bytes
+            && u128::from(self.work() + self.pace(name) * u64::from(tasks)) <= most.time.as_nanos()
+            && has + bytes * tasks as usize <= most.bytes
     }
 
     pub(in crate::sched::model) fn started(
