@@ -218,22 +218,20 @@ fn a_pool_that_ends_settles_every_item() {
             assert_eq!(map.next().await.unwrap().unwrap(), expected);
         }
         pool.stop().await;
-        let (mut done, mut refused) = (1000, 0);
-        while let Some(result) = map.next().await {
-            match result {
-                Ok(number) => {
-                    assert_eq!(number, done);
-                    done += 1;
-                }
-                Err(TaskError::Rejected(_) | TaskError::Cancelled { .. }) => refused += 1,
-                Err(TaskError::WorkerLost(_)) => refused += 1,
+        let mut refused = 0;
+        for expected in 1000.. {
+            match map.next().await.unwrap() {
+                // One worker may have said what it did, and another one not.
+                Ok(number) => assert_eq!(number, expected),
+                Err(
+                    TaskError::Rejected(_) | TaskError::Cancelled { .. } | TaskError::WorkerLost(_),
+                ) => refused += 1,
                 Err(error) => panic!("{error}"),
             }
             if refused > 10_000 {
                 break;
             }
         }
-        assert!(refused > 0);
     });
 }
 
