@@ -91,7 +91,7 @@ pub(crate) fn values(
         found += 1;
         bytes += 2 + value.len();
     }
-    if found != values || values > RUN_VALUES || bytes != tail.len() {
+    if found != values || !(1..=RUN_VALUES).contains(&values) || bytes != tail.len() {
         return Err(format!("{values} values in {} bytes", tail.len()));
     }
     Ok(each)
@@ -151,7 +151,8 @@ mod tests {
         for rest in [&[0][..], &[9, 0, 1]] {
             assert!(values(&[&bytes[..], rest].concat(), count).is_err());
         }
-        assert!(values(&[], 0).is_ok_and(|mut none| none.next().is_none()));
+        // Nobody sends a frame for nothing, but who floods.
+        assert!(values(&[], 0).is_err());
         // Headers of zeros would become a value for each two bytes.
         let zeros = vec![0; 2 * 257];
         assert!(values(&zeros, 257).is_err());

@@ -547,6 +547,16 @@ pub(crate) fn all() -> Vec<Case> {
             Ends("which was not sent", 0),
         ),
         case(
+            "flood_of_no_results",
+            Serving(|it| {
+                it.flood(&WorkerFrame::Results {
+                    ticket: it.held[0].ticket,
+                    results: 0,
+                });
+            }),
+            Ends("0 values in 0 bytes", 0),
+        ),
+        case(
             "results_beyond_the_last_ticket",
             Serving(|it| {
                 let results = WorkerFrame::Results {
