@@ -333,7 +333,9 @@ impl Executor {
             self.flushed();
             // Writing, and the failure hook, are no part of the next poll.
             self.now.set(Instant::now());
-        } else if !self.inline.get() {
+        }
+        if !self.inline.get() && (ended.is_some() || !self.out.is_empty()) {
+            // To start another one, or to write.
             self.out.wake_session();
         }
     }

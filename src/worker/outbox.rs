@@ -138,6 +138,11 @@ impl Outbox {
         self.writer.borrow().written() >= mark
     }
 
+    /// Whether nothing waits here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writer.borrow().is_empty() && self.run.borrow().head().is_none()
+    }
+
     /// Whether so many ends of tasks have yet to be written that no other may start: what the host has not heard of by then may
     /// have run for all that it knows.
     pub(crate) fn is_behind(&self) -> bool {

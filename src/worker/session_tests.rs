@@ -284,6 +284,25 @@ fn start_is_said_before_its_name_gets_loud() {
     assert_eq!(frames, [WorkerFrame::Started { ticket: 1 }, quiet]);
 }
 
+/// Its end is written at once, and nothing else would have the session look.
+#[test]
+fn what_waits_starts_when_one_has_ended_that_had_the_loop_for_long() {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut program = noting(&ran);
+    let note = Arc::clone(&program.tasks[0].run);
+    program.tasks[0].run = Arc::new(move |payload, scope, state| {
+        let noted = note(payload, scope, state);
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            let until = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < until {}
+            noted.await
+        })
+    });
+    actix_rt::System::new().block_on(said(program, Arc::new(now()), 20));
+    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=20));
+}
+
 /// So its host knows of the others that they have not, when it dies.
 #[test]
 fn only_so_many_start_of_which_the_end_was_not_written() {
