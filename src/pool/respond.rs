@@ -46,8 +46,15 @@ pub(super) fn typed<T: Task>(settled: Settled) -> TaskResult<T> {
         Settled::TimedOut(timed_out) => Err(TaskError::TimedOut(timed_out)),
         Settled::WorkerLost(report) => Err(TaskError::WorkerLost(report)),
         Settled::Rejected(rejected) => Err(TaskError::Rejected(rejected)),
-        Settled::Codec(error) => Err(TaskError::Codec(error)),
+        Settled::Codec(error) => Err(TaskError::Codec(*error)),
     }
+}
+
+/// Decodes the output of a task that has ended well, of which there is nothing but bytes.
+#[inline]
+pub(super) fn output<T: Task>(bytes: &[u8]) -> TaskResult<T> {
+    codec::decode_bytes_checked(bytes, CodecValue::Output, CodecSide::Host)
+        .map_err(TaskError::Codec)
 }
 
 /// The answer to `addr().send(Submit)`: no future, no task of its own.

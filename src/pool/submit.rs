@@ -2,19 +2,19 @@
 //!
 //! Belongs here: the value with its options. Does not belong here: waiting for its outcome.
 
-use std::{fmt, hash::Hash, marker::PhantomData, time::Duration};
+use std::{fmt, hash::Hash, time::Duration};
 
 use crate::{
     error::{CodecError, CodecSide, CodecValue, TaskError},
     supervisor::SubmitTask,
     task::{Key, Priority, Task, Terms, TimeLimits},
-    wire::{Payload, codec},
+    wire::{Payload, Run, codec},
 };
 
 /// A task to be run, with options. The message to send to a pool's address.
 ///
-/// The task is encoded when this is made, so that the caller's thread pays for it; a clone shares the bytes. A value that
-/// cannot be encoded settles as [`TaskError::Codec`].
+/// [`Submit::new`] encodes the task, so that the caller's thread pays for it; a clone shares the bytes. One that is made by
+/// `into` is encoded when it is cloned or submitted. A value that cannot be encoded settles as [`TaskError::Codec`].
 ///
 /// # Examples
 ///
@@ -26,24 +26,46 @@ use crate::{
 /// ```
 #[must_use = "a task that is not submitted does not run"]
 pub struct Submit<T> {
-    payload: Result<Payload, CodecError>,
+    input: Input<T>,
     terms: Terms,
     limits: TimeLimits,
-    task: PhantomData<fn() -> T>,
+}
+
+/// The value of a task.
+enum Input<T> {
+    /// A map has many of them encoded in one place.
+    Value(T),
+    Encoded(Result<Payload, Box<CodecError>>),
+}
+
+impl<T: Task> Input<T> {
+    fn encoded(&self) -> Result<Payload, Box<CodecError>> {
+        match self {
+            Self::Value(task) => encode(task),
+            Self::Encoded(encoded) => encoded.clone(),
+        }
+    }
+}
+
+fn encode<T: Task>(task: &T) -> Result<Payload, Box<CodecError>> {
+    codec::encode_checked(task, CodecValue::Input, CodecSide::Host).map_err(Box::new)
 }
 
 impl<T: Task> Submit<T> {
     /// Encodes a task.
     pub fn new(task: T) -> Self {
+        Self::of(Input::Encoded(encode(&task)))
+    }
+
+    fn of(input: Input<T>) -> Self {
         Self {
-            payload: codec::encode_checked(&task, CodecValue::Input, CodecSide::Host),
+            input,
             terms: Terms {
                 idempotent: T::IDEMPOTENT,
                 exclusive: T::EXCLUSIVE,
                 ..Terms::default()
             },
             limits: TimeLimits::default(),
-            task: PhantomData,
         }
     }
 
@@ -117,10 +139,55 @@ impl<T: Task> Submit<T> {
         self
     }
 
+    /// On which terms it may be one with others, if there is nothing of its own about it but its input.
+    #[inline]
+    pub(super) fn shares(&self) -> Option<Terms> {
+        let Terms { exclusive, key, .. } = self.terms;
+        let own =
+            exclusive || key.is_some() || !self.limits.is_none() || !self.terms.is_sent_ahead();
+        (!own).then_some(self.terms)
+    }
+
+    /// Has its input one of others, or keeps it if that is not fit for it. Returns whether it is one of them.
+    #[inline]
+    pub(super) fn join<H>(&mut self, run: &mut Run<H>, head: impl FnOnce() -> H) -> bool {
+        let alone = run.encode(head, |to| match &self.input {
+            Input::Value(task) => {
+                codec::append_checked(task, CodecValue::Input, CodecSide::Host, to)
+                    .map_err(Box::new)
+            }
+            Input::Encoded(encoded) => {
+                let payload = encoded.as_ref().map_err(Clone::clone)?;
+                to.extend_from_slice(payload.body());
+                Ok(payload.attachments().to_vec())
+            }
+        });
+        let alone = alone.transpose();
+        let joined = alone.is_none();
+        if let Some(encoded) = alone {
+            self.input = Input::Encoded(encoded);
+        }
+        joined
+    }
+
+    /// So many of one name, whose input is a run.
+    pub(super) fn run_of(terms: Terms, input: Payload, tasks: u32) -> SubmitTask {
+        SubmitTask {
+            name: T::NAME,
+            payload: Ok(input),
+            terms,
+            limits: TimeLimits::default(),
+            tasks,
+        }
+    }
+
     pub(super) fn into_task(self) -> SubmitTask {
         SubmitTask {
             name: T::NAME,
-            payload: self.payload,
+            payload: match self.input {
+                Input::Value(task) => encode(&task),
+                Input::Encoded(encoded) => encoded,
+            },
             terms: self.terms,
             limits: self.limits,
             tasks: 1,
@@ -129,18 +196,18 @@ impl<T: Task> Submit<T> {
 }
 
 impl<T: Task> From<T> for Submit<T> {
+    #[inline]
     fn from(task: T) -> Self {
-        Self::new(task)
+        Self::of(Input::Value(task))
     }
 }
 
-impl<T> Clone for Submit<T> {
+impl<T: Task> Clone for Submit<T> {
     fn clone(&self) -> Self {
         Self {
-            payload: self.payload.clone(),
+            input: Input::Encoded(self.input.encoded()),
             terms: self.terms,
             limits: self.limits,
-            task: PhantomData,
         }
     }
 }
@@ -149,7 +216,7 @@ impl<T: Task> fmt::Debug for Submit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submit")
             .field("name", &T::NAME)
-            .field("bytes", &self.payload.as_ref().map(Payload::len))
+            .field("bytes", &self.input.encoded().as_ref().map(Payload::len))
             .field("idempotent", &self.terms.idempotent)
             .field("exclusive", &self.terms.exclusive)
             .field("priority", &self.terms.priority)

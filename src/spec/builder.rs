@@ -8,7 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{CodecError, CodecSide, CodecStep, CodecValue, RemoteError},
-    spec::{Workers, run::run},
+    spec::{
+        Workers,
+        run::{each, run},
+    },
     task::{Failure, FailureInfo, FromState, Task, TaskContext, WorkerInfo},
     wire::{Payload, codec},
     worker::{Ended, InitFailure, LocalFuture, Program, TaskEntry},
@@ -295,9 +298,8 @@ impl<S: 'static, A> WorkerSpec<S, A> {
                     codec::decode_checked(payload, CodecValue::Input, CodecSide::Worker);
                 match (task, state_of::<S>(state)) {
                     (Ok(task), Some(state)) => {
-                        let max_bytes = scope.env.max_bytes;
                         let context = TaskContext::new(scope, T::State::from_state(&state));
-                        Box::pin(run(task, context, max_bytes))
+                        Box::pin(run(task, context))
                     }
                     (Err(error), _) => Box::pin(async { Ended::Codec(error) }),
                     // `.state(..)` is there for specs without state only, so the types agree.
@@ -310,6 +312,11 @@ impl<S: 'static, A> WorkerSpec<S, A> {
                     }
                 }
             }),
+            each: Some(Arc::new(|batch, state| {
+                if let Some(state) = state_of::<S>(state) {
+                    each::<T>(batch, || T::State::from_state(&state));
+                }
+            })),
         });
         self
     }

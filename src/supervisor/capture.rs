@@ -235,7 +235,7 @@ mod tests {
                                 version: 1,
                                 id,
                                 attempt: 1,
-                                payload: Payload::copied(b"page", Vec::new()),
+                                payload: Payload::copied(b"page"),
                             };
                             let path = captures.write(&suspect, "");
                             path.map(|path| (path.is_some(), count()))

@@ -13,7 +13,7 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -40,13 +40,23 @@ pub(crate) struct Board {
     next_to_start: AtomicU64,
     /// How many tickets are in `revoked`, so that a start need not lock to find out that it is none.
     revocations: AtomicU64,
+    /// Whether anything else is asked for: the same for cancellations.
+    asked: AtomicBool,
     /// The ticket whose poll is under way, 0 for none; tickets count from 1.
     running: AtomicU64,
     /// When that poll began, in microseconds since `base`.
     since: AtomicU64,
     base: Instant,
+    /// Which ticket it was when control looked last, and when that was.
+    looked: Mutex<Option<(u64, Instant)>>,
     requests: Mutex<Requests>,
     waker: Mutex<Option<Waker>>,
+}
+
+impl Requests {
+    fn is_asked(&self) -> bool {
+        self.exit || self.orphaned || !self.cancelled.is_empty()
+    }
 }
 
 impl Board {
@@ -55,9 +65,11 @@ impl Board {
             epoch: AtomicU64::new(0),
             next_to_start: AtomicU64::new(1),
             revocations: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
             running: AtomicU64::new(0),
             since: AtomicU64::new(0),
             base,
+            looked: Mutex::new(None),
             requests: Mutex::new(Requests::default()),
             waker: Mutex::new(None),
         }
@@ -69,7 +81,15 @@ impl Board {
 
     /// The loop gives up to `inspect` what has been asked.
     pub(crate) fn requests<R>(&self, inspect: impl FnOnce(&mut Requests) -> R) -> R {
-        inspect(&mut self.requests.lock())
+        let mut requests = self.requests.lock();
+        let answer = inspect(&mut requests);
+        self.asked.store(requests.is_asked(), Ordering::SeqCst);
+        answer
+    }
+
+    /// Whether nothing is asked for, revocations excepted.
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.asked.load(Ordering::SeqCst)
     }
 
     /// Control asks the loop for something and wakes it.
@@ -77,6 +97,7 @@ impl Board {
         let answer = {
             let mut requests = self.requests.lock();
             let answer = change(&mut requests);
+            self.asked.store(requests.is_asked(), Ordering::SeqCst);
             self.epoch.fetch_add(1, Ordering::SeqCst);
             answer
         };
@@ -117,24 +138,27 @@ impl Board {
     ///
     /// Before the host can hear of a start: what was announced must not be given back.
     pub(crate) fn start(&self, ticket: u64) -> bool {
-        // The maximum, because a large task whose parts came late starts after higher tickets.
-        self.next_to_start.fetch_max(ticket + 1, Ordering::SeqCst);
+        // Nobody else writes it. A large task whose parts came late starts after higher tickets.
+        if ticket >= self.next_to_start.load(Ordering::Relaxed) {
+            self.next_to_start.store(ticket + 1, Ordering::SeqCst);
+        }
         if self.revocations.load(Ordering::SeqCst) == 0 {
             return true;
         }
-        let mut requests = self.requests.lock();
-        let given_back = requests.revoked.remove(&ticket);
-        if given_back {
-            self.revocations.fetch_sub(1, Ordering::SeqCst);
-            // It may have been cancelled afterwards; the host has settled it without us.
-            requests.cancelled.remove(&ticket);
-        }
-        !given_back
+        self.requests(|requests| {
+            let given_back = requests.revoked.remove(&ticket);
+            if given_back {
+                self.revocations.fetch_sub(1, Ordering::SeqCst);
+                // It may have been cancelled afterwards; the host has settled it without us.
+                requests.cancelled.remove(&ticket);
+            }
+            !given_back
+        })
     }
 
     /// Whether this ticket is being cancelled. Cheap as long as nothing is.
     pub(crate) fn is_cancelled(&self, ticket: u64) -> bool {
-        self.epoch() != 0
+        !self.is_calm()
             && self.requests(|requests| {
                 requests.orphaned || requests.exit || requests.cancelled.contains(&ticket)
             })
@@ -147,15 +171,28 @@ impl Board {
         self.running.store(ticket, Ordering::Relaxed);
     }
 
+    /// The poll of another task begins, right behind one of which it is not known how long it took.
+    pub(crate) fn poll_goes_on(&self, ticket: u64) {
+        self.running.store(ticket, Ordering::Relaxed);
+    }
+
     pub(crate) fn poll_ends(&self) {
         self.running.store(0, Ordering::Relaxed);
     }
 
-    /// The poll under way and how long it has lasted; the pair may be torn when one poll follows another.
+    /// The poll under way and how long it has lasted, or less; the pair may be torn when one poll follows another.
     pub(crate) fn running(&self, now: Instant) -> Option<(u64, Duration)> {
         let ticket = self.running.load(Ordering::Relaxed);
         let since = Duration::from_micros(self.since.load(Ordering::Relaxed));
-        let now = now.saturating_duration_since(self.base);
-        (ticket != 0).then(|| (ticket, now.saturating_sub(since)))
+        let lasted = now.saturating_duration_since(self.base);
+        let lasted = lasted.saturating_sub(since);
+        let before = self.looked.lock().replace((ticket, now));
+        // It was another one then, so that this one has not lasted longer.
+        let lasted = before
+            .filter(|(other, _)| *other != ticket)
+            .map_or(lasted, |(_, then)| {
+                lasted.min(now.saturating_duration_since(then))
+            });
+        (ticket != 0).then_some((ticket, lasted))
     }
 }

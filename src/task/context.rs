@@ -29,6 +29,10 @@ impl<S> TaskContext<S> {
         Self { scope, state }
     }
 
+    pub(crate) fn share(&self) -> Rc<Scope> {
+        Rc::clone(&self.scope)
+    }
+
     pub(crate) fn scope(&self) -> &Scope {
         &self.scope
     }

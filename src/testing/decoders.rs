@@ -142,7 +142,7 @@ fn host_data(frame: &[u8], assembly: &mut Assembly<Outcome>) -> bool {
         WorkerFrame::Part { ticket } => assembly.part(ticket, tail),
         WorkerFrame::Results { results, .. } => return run_of_values(tail, results),
         WorkerFrame::Failed { .. } => {
-            let error: Result<RemoteError, _> = codec::decode(&Payload::copied(tail, Vec::new()));
+            let error: Result<RemoteError, _> = codec::decode(&Payload::copied(tail));
             drop(error);
             return true;
         }
@@ -195,7 +195,7 @@ fn run_of_values(tail: &[u8], count: u32) -> bool {
         return false;
     };
     for value in values {
-        user_values(&Payload::copied(value, Vec::new()));
+        user_values(&Payload::copied(value));
     }
     true
 }

@@ -73,7 +73,7 @@ struct Scope<L: Lists>(PhantomData<L>);
 impl<L: Lists> Scope<L> {
     #[inline]
     fn open(len: u32) -> Self {
-        L::COUNT.set(Some(len));
+        L::COUNT.with(|count| count.set(Some(len)));
         Self(PhantomData)
     }
 }
@@ -108,7 +108,7 @@ impl<L: Lists> Aside<L> {
 impl<L: Lists> Drop for Aside<L> {
     fn drop(&mut self) {
         swap::<L>(mem::take(&mut self.list));
-        L::COUNT.set(self.count);
+        L::COUNT.with(|count| count.set(self.count));
     }
 }
 
@@ -148,7 +148,7 @@ fn attach(bytes: &Bytes) -> Option<u32> {
             list.set(blobs);
         })
         .ok()?;
-    COLLECTED.set(Some(count));
+    COLLECTED.with(|collected| collected.set(Some(count)));
     Some(index)
 }
 

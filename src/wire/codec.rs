@@ -6,7 +6,6 @@
 use std::any::{TypeId, type_name};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use postcard::ser_flavors::Flavor;
@@ -14,18 +13,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::depth::Limited;
+use super::draft::Draft;
 use super::payload::Payload;
 use super::{blob, json, limits};
 use crate::error::{CodecError, CodecSide, CodecStep, CodecValue};
-
-/// The largest scratch buffer a thread keeps; a larger body takes its buffer along instead of being copied from it.
-const KEPT_SCRATCH: usize = 64 * 1024;
 
 /// How many values of a type each thread of a debug build decodes again.
 const CHECKED_VALUES: u8 = 8;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     static CHECKED: RefCell<HashMap<TypeId, u8>> = RefCell::new(HashMap::new());
 }
 
@@ -98,33 +94,82 @@ pub(crate) fn decode_header<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, usi
 
 /// Encodes and, in debug builds, for the first 8 values of each type on each thread, decodes the bytes again where
 /// they were made, so that a type that postcard cannot carry fails at its author and not in another process.
+#[inline]
 pub(crate) fn encode_checked<T: Serialize + DeserializeOwned + 'static>(
+    value: &T,
+    what: CodecValue,
+    side: CodecSide,
+) -> Result<Payload, CodecError> {
+    if cfg!(debug_assertions) && check_is_due::<T>() {
+        return encode_and_check(value, what, side);
+    }
+    try_encode(value).map_err(|reason| explain::<T>(what, side, CodecStep::Encode, reason))
+}
+
+fn encode_and_check<T: Serialize + DeserializeOwned + 'static>(
     value: &T,
     what: CodecValue,
     side: CodecSide,
 ) -> Result<Payload, CodecError> {
     let fail = |reason: Reason| explain::<T>(what, side, CodecStep::Encode, reason);
     let payload = try_encode(value).map_err(fail)?;
-    if cfg!(debug_assertions) && check_is_due::<T>() {
-        try_decode::<T>(&payload).map_err(|mut reason| {
-            let limits = [limits::TOO_DEEP, limits::TOO_MANY];
-            let limit = limits.iter().any(|text| reason.text.starts_with(text));
-            // Bytes that do not decode where they were made are nearly always an attribute that left out a field.
-            reason.unfit |= !limit;
-            reason.text.insert_str(0, "its bytes do not decode again: ");
-            fail(reason)
-        })?;
-    }
+    try_decode::<T>(&payload).map_err(|mut reason| {
+        let limits = [limits::TOO_DEEP, limits::TOO_MANY];
+        let limit = limits.iter().any(|text| reason.text.starts_with(text));
+        // Bytes that do not decode where they were made are nearly always an attribute that left out a field.
+        reason.unfit |= !limit;
+        reason.text.insert_str(0, "its bytes do not decode again: ");
+        fail(reason)
+    })?;
     Ok(payload)
 }
 
+/// Appends an encoded value and returns what is to be attached; else as [`encode_checked`]. What an error leaves behind is
+/// nothing.
+#[inline]
+pub(crate) fn append_checked<T: Serialize + DeserializeOwned + 'static>(
+    value: &T,
+    what: CodecValue,
+    side: CodecSide,
+    to: &mut Vec<u8>,
+) -> Result<Vec<Bytes>, CodecError> {
+    if cfg!(debug_assertions) && check_is_due::<T>() {
+        let payload = encode_and_check(value, what, side)?;
+        to.extend_from_slice(payload.body());
+        return Ok(payload.attachments().to_vec());
+    }
+    let (result, attachments) =
+        blob::collecting(|| postcard::serialize_with_flavor(value, Append(to)));
+    match result {
+        Ok(()) => Ok(attachments),
+        Err(error) => Err(explain::<T>(
+            what,
+            side,
+            CodecStep::Encode,
+            why_not(value, error),
+        )),
+    }
+}
+
 /// Decodes, naming in the error what it was and where.
+#[inline]
 pub(crate) fn decode_checked<T: DeserializeOwned>(
     payload: &Payload,
     what: CodecValue,
     side: CodecSide,
 ) -> Result<T, CodecError> {
     try_decode(payload).map_err(|reason| explain::<T>(what, side, CodecStep::Decode, reason))
+}
+
+/// The same for a value that is nothing but its bytes.
+#[inline]
+pub(crate) fn decode_bytes_checked<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: CodecValue,
+    side: CodecSide,
+) -> Result<T, CodecError> {
+    try_decode_parts(bytes, &[])
+        .map_err(|reason| explain::<T>(what, side, CodecStep::Decode, reason))
 }
 
 #[cold]
@@ -148,31 +193,13 @@ fn check_is_due<T: 'static>() -> bool {
     due.ok().flatten().unwrap_or(false)
 }
 
+#[inline]
 fn try_encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, Reason> {
-    let encoded = SCRATCH.try_with(|scratch| {
-        // Taken already where this is an encode within an encode.
-        Some(encode_in(&mut *scratch.try_borrow_mut().ok()?, value))
-    });
-    match encoded {
-        Ok(Some(result)) => result,
-        _ => encode_in(&mut Vec::new(), value),
-    }
-}
-
-fn encode_in<T: Serialize + ?Sized>(scratch: &mut Vec<u8>, value: &T) -> Result<Payload, Reason> {
-    // Also what a panic left in it.
-    scratch.clear();
+    let mut draft = Draft::default();
     let (result, attachments) =
-        blob::collecting(|| postcard::serialize_with_flavor(value, Append(&mut *scratch)));
-    let payload = if scratch.capacity() > KEPT_SCRATCH {
-        let mut body = mem::take(scratch);
-        body.shrink_to_fit();
-        Payload::new(Bytes::from(body), attachments)
-    } else {
-        Payload::copied(scratch, attachments)
-    };
+        blob::collecting(|| postcard::serialize_with_flavor(value, Append(&mut draft)));
     match result {
-        Ok(()) => Ok(payload),
+        Ok(()) => Ok(draft.into_payload(attachments)),
         Err(error) => Err(why_not(value, error)),
     }
 }
@@ -190,9 +217,14 @@ fn why_not<T: Serialize + ?Sized>(value: &T, error: postcard::Error) -> Reason {
     }
 }
 
+#[inline]
 fn try_decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, Reason> {
-    let body = payload.body();
-    blob::supplying(payload.attachments(), || {
+    try_decode_parts(payload.body(), payload.attachments())
+}
+
+#[inline]
+fn try_decode_parts<T: DeserializeOwned>(body: &[u8], attachments: &[Bytes]) -> Result<T, Reason> {
+    blob::supplying(attachments, || {
         limits::budgeted(body.len(), || {
             let mut bytes = postcard::Deserializer::from_bytes(body);
             let value =
@@ -210,13 +242,29 @@ fn try_decode<T: DeserializeOwned>(payload: &Payload) -> Result<T, Reason> {
     })
 }
 
-#[cfg(test)]
-pub(super) fn scratch_capacity() -> usize {
-    SCRATCH.with_borrow(Vec::capacity)
-}
-
 /// Lets postcard append to a buffer of ours.
 struct Append<'a, B>(&'a mut B);
+
+impl Flavor for Append<'_, Draft> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
 
 impl Flavor for Append<'_, Vec<u8>> {
     type Output = ();

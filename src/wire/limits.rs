@@ -37,7 +37,7 @@ pub(super) fn budgeted<R>(bytes: usize, decode: impl FnOnce() -> R) -> R {
     struct Restore(usize);
     impl Drop for Restore {
         fn drop(&mut self) {
-            ELEMENTS.set(self.0);
+            ELEMENTS.with(|elements| elements.set(self.0));
         }
     }
     let _restore = Restore(ELEMENTS.replace(bytes.saturating_add(FREE_ELEMENTS)));
@@ -80,7 +80,7 @@ impl Level {
             if depth >= MAX_DEPTH {
                 return Err(E::custom(TOO_DEEP));
             }
-            DEPTH.set(depth + 1);
+            DEPTH.with(|level| level.set(depth + 1));
         }
         Ok(Self(counted))
     }
@@ -90,7 +90,7 @@ impl Drop for Level {
     #[inline]
     fn drop(&mut self) {
         if self.0 {
-            DEPTH.set(DEPTH.get().saturating_sub(1));
+            DEPTH.with(|depth| depth.set(depth.get().saturating_sub(1)));
         }
     }
 }
@@ -100,7 +100,7 @@ impl Drop for Level {
 pub(super) fn charge_element<E: de::Error>() -> Result<(), E> {
     match ELEMENTS.get().checked_sub(1) {
         Some(left) => {
-            ELEMENTS.set(left);
+            ELEMENTS.with(|elements| elements.set(left));
             Ok(())
         }
         None => Err(E::custom(TOO_MANY)),

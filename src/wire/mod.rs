@@ -11,6 +11,7 @@ mod blob;
 pub(crate) mod captured;
 pub(crate) mod codec;
 mod depth;
+mod draft;
 mod frame;
 mod handshake;
 mod json;

@@ -152,7 +152,7 @@ impl<H> Assembly<H> {
         }
         if rest == 0 {
             let payload = if attachments.is_empty() {
-                Payload::copied(tail, Vec::new())
+                Payload::copied(tail)
             } else {
                 Payload::split(Bytes::copy_from_slice(tail), &attachments)
                     .ok_or(AssemblyError::Lengths)?

@@ -6,7 +6,9 @@
 //! Each value has its length in front of it, in two bytes. A frame of its own for a value of a few bytes costs more than the value:
 //! its header has to be made, read and checked.
 
-use bytes::BytesMut;
+use bytes::Bytes;
+
+use crate::wire::Payload;
 
 /// So many values share a frame at most.
 pub(crate) const RUN_VALUES: u32 = 256;
@@ -22,7 +24,7 @@ const VALUE_BYTES: usize = 4 * 1024;
 pub(crate) struct Run<H> {
     head: Option<H>,
     values: u32,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
 }
 
 impl<H> Default for Run<H> {
@@ -30,18 +32,20 @@ impl<H> Default for Run<H> {
         Self {
             head: None,
             values: 0,
-            bytes: BytesMut::new(),
+            bytes: Vec::new(),
         }
     }
 }
 
 impl<H> Run<H> {
     /// Whether a value of so many bytes may share a frame at all.
+    #[inline]
     pub(crate) fn takes(bytes: usize) -> bool {
         bytes <= VALUE_BYTES
     }
 
     /// What its values have in common, and how many there are.
+    #[inline]
     pub(crate) fn head(&self) -> Option<(&H, u32)> {
         self.head.as_ref().map(|head| (head, self.values))
     }
@@ -52,6 +56,7 @@ impl<H> Run<H> {
     }
 
     /// Whether there is room for one more of so many bytes.
+    #[inline]
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.values < RUN_VALUES && self.bytes.len() + 2 + bytes <= RUN_BYTES
     }
@@ -65,6 +70,59 @@ impl<H> Run<H> {
         self.values += 1;
     }
 
+    /// Whether there is room for one more, however long it is.
+    #[inline]
+    pub(crate) fn has_room_for_any(&self) -> bool {
+        self.has_room(VALUE_BYTES)
+    }
+
+    /// Adds one that is encoded here, if it turns out to be fit; else it is returned. There has to be
+    /// [room](Self::has_room_for_any), and `encode` appends to what it is given and returns attachments.
+    #[inline]
+    pub(crate) fn encode<E>(
+        &mut self,
+        head: impl FnOnce() -> H,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, E>,
+    ) -> Result<Option<Payload>, E> {
+        /// Takes out what was written in vain, also by code that panics.
+        struct Undo<'a> {
+            bytes: &'a mut Vec<u8>,
+            to: usize,
+        }
+        impl Drop for Undo<'_> {
+            fn drop(&mut self) {
+                self.bytes.truncate(self.to);
+            }
+        }
+
+        let start = self.bytes.len();
+        let mut undo = Undo {
+            bytes: &mut self.bytes,
+            to: start,
+        };
+        undo.bytes.extend_from_slice(&[0; 2]);
+        let attachments = encode(undo.bytes)?;
+        let (length, value) = undo
+            .bytes
+            .get_mut(start..)
+            .unwrap_or_default()
+            .split_at_mut(2);
+        if !attachments.is_empty() {
+            let body = Bytes::copy_from_slice(value);
+            return Ok(Some(Payload::new(body, attachments)));
+        }
+        if !Self::takes(value.len()) {
+            return Ok(Some(Payload::copied(value)));
+        }
+        // At most `VALUE_BYTES`.
+        length.copy_from_slice(&(value.len() as u16).to_le_bytes());
+        undo.to = usize::MAX;
+        drop(undo);
+        self.head.get_or_insert_with(head);
+        self.values += 1;
+        Ok(None)
+    }
+
     /// Hands over what is here: what the values have in common, how many there are, and their bytes.
     pub(crate) fn seal<R>(&mut self, write: impl FnOnce(H, u32, &[u8]) -> R) -> Option<R> {
         let head = self.head.take()?;
@@ -75,17 +133,23 @@ impl<H> Run<H> {
     }
 }
 
+/// The values of a run, as far as they are whole.
+#[inline]
+pub(crate) fn each(run: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut rest = run;
+    std::iter::from_fn(move || {
+        let (value, after) = first(rest)?;
+        rest = after;
+        Some(value)
+    })
+}
+
 /// The values in the tail of a frame that says how many there are.
 pub(crate) fn values(
     tail: &[u8],
     values: u32,
 ) -> Result<impl Iterator<Item = &[u8]> + Clone, String> {
-    let mut rest = tail;
-    let each = std::iter::from_fn(move || {
-        let (value, after) = first(rest)?;
-        rest = after;
-        Some(value)
-    });
+    let each = each(tail);
     let (mut found, mut bytes) = (0, 0);
     for value in each.clone().take(RUN_VALUES as usize + 1) {
         found += 1;
@@ -107,6 +171,7 @@ pub(crate) fn length(run: &[u8], values: u32) -> usize {
 }
 
 /// The value in front, and what is behind it.
+#[inline]
 pub(crate) fn first(run: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = run.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
@@ -136,6 +201,54 @@ mod tests {
         assert_eq!((head, count), (7, 4));
         assert_eq!(values(&bytes, count).unwrap().collect::<Vec<_>>(), all);
         assert_eq!(first(&bytes).unwrap().0, b"");
+    }
+
+    #[test]
+    fn what_is_encoded_here_is_fit_or_leaves_nothing() {
+        let mut run = Run::default();
+        let good = |bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(b"good");
+            Ok::<_, ()>(Vec::new())
+        };
+        assert!(matches!(run.encode(|| 1, good), Ok(None)));
+        let long = run.encode(
+            || 2,
+            |bytes| {
+                bytes.resize(bytes.len() + VALUE_BYTES + 1, 7);
+                Ok::<_, ()>(Vec::new())
+            },
+        );
+        assert_eq!(long.unwrap().unwrap().body(), vec![7; VALUE_BYTES + 1]);
+        let attached = run.encode(
+            || 3,
+            |bytes| {
+                bytes.push(9);
+                Ok::<_, ()>(vec![Bytes::from_static(b"blob")])
+            },
+        );
+        let attached = attached.unwrap().unwrap();
+        assert_eq!((attached.body(), attached.len()), (&[9][..], 5));
+        let failed = run.encode(
+            || 4,
+            |bytes| {
+                bytes.push(9);
+                Err("no")
+            },
+        );
+        assert_eq!(failed.unwrap_err(), "no");
+        let panicked = crate::error::capture::contained(|| {
+            let _ = run.encode(
+                || 5,
+                |bytes| -> Result<_, ()> {
+                    bytes.push(9);
+                    panic!("in the middle");
+                },
+            );
+        });
+        assert_eq!(panicked, None);
+        assert!(matches!(run.encode(|| 6, good), Ok(None)));
+        let sealed = run.seal(|head, values, bytes| (head, values, bytes.to_vec()));
+        assert_eq!(sealed, Some((1, 2, b"\x04\0good\x04\0good".to_vec())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Runs tasks on the event loop of a worker.
 //!
-//! Belongs here: polling, measuring and cancelling tasks, and reporting their ends. Does not belong here: reading frames.
+//! Belongs here: polling and cancelling tasks. Does not belong here: reading frames; measuring and ends, which are beside it.
 //! Invariants: each task that was taken reports exactly one end; a panic, in a poll or in a drop, stays its task's own.
 //!
 //! ```text
@@ -28,38 +28,20 @@ use tokio::task::AbortHandle;
 
 use crate::{
     error::capture,
-    task::{IdMap, Scope, TaskId, WorkerEnv},
-    wire::{Outcome, Payload, SLOW_POLLS, WorkerFrame},
+    task::{IdMap, Scope, WorkerEnv},
+    wire::{Outcome, Payload, WorkerFrame},
     worker::{
-        Program,
-        limits::Limits,
-        mourning::{Mourned, Mourning},
+        Ended, LocalFuture, Program,
+        batch::Batch,
+        mourning::Mourning,
         outbox::Outbox,
         pace::Measure,
         tracked::Tracked,
+        waiting::{Incoming, Several},
     },
 };
 
-/// Starts of names whose polls take longer are announced before the first poll.
-const LOUD: Duration = Duration::from_micros(200);
-
-/// A poll that takes as long is told to the host: the worker's other tasks waited for it.
-const SLOW: Duration = Duration::from_millis(100);
-
-/// A task as it came off the wire.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) ticket: u64,
-    pub(crate) id: TaskId,
-    pub(crate) attempt: u32,
-    pub(crate) name: u16,
-    pub(crate) payload: Payload,
-    pub(crate) limits: Option<Limits>,
-    /// When it came, where that counts.
-    pub(crate) came: Option<Instant>,
-}
-
-struct Running {
+pub(super) struct Running {
     scope: Rc<Scope>,
     abort: AbortHandle,
 }
@@ -67,22 +49,22 @@ struct Running {
 /// The running tasks of a worker.
 pub(crate) struct Executor {
     pub(crate) out: Outbox,
-    program: Arc<Program>,
-    state: Rc<dyn Any>,
+    pub(super) program: Arc<Program>,
+    pub(super) state: Rc<dyn Any>,
     pub(super) env: Rc<WorkerEnv>,
     cancel_grace: Duration,
     /// Those that were pending at their first poll. That poll ends before anybody can ask for the task.
-    running: RefCell<IdMap<u64, Running>>,
+    pub(super) running: RefCell<IdMap<u64, Running>>,
     /// Dropped tasks whose code is still on blocking threads.
-    lingering: RefCell<Vec<Rc<Scope>>>,
-    names: RefCell<Vec<Measure>>,
+    pub(super) lingering: RefCell<Vec<Rc<Scope>>>,
+    pub(super) names: RefCell<Vec<Measure>>,
     /// Tasks that count against the concurrency.
-    active: Cell<usize>,
-    mourning: Mourning,
+    pub(super) active: Cell<usize>,
+    pub(super) mourning: Mourning,
     /// The session is polling a task itself and writes afterwards anyway.
-    inline: Cell<bool>,
+    pub(super) inline: Cell<bool>,
     /// When the last poll had ended, which is when what came after it began.
-    now: Cell<Instant>,
+    pub(super) now: Cell<Instant>,
     this: Weak<Executor>,
 }
 
@@ -111,19 +93,6 @@ impl Executor {
         })
     }
 
-    /// Makes a name quiet, as quick tasks of it would.
-    #[cfg(all(test, feature = "test-util"))]
-    pub(super) fn hush(&self, name: u16) {
-        if let Some(measure) = self.names.borrow_mut().get_mut(usize::from(name)) {
-            *measure = Measure {
-                poll: Some(Duration::ZERO),
-                quiet: Some(0),
-                slow: 0,
-                pace: crate::worker::pace::Pace::default(),
-            };
-        }
-    }
-
     /// How many names of tasks there are.
     pub(super) fn names(&self) -> usize {
         self.program.tasks.len()
@@ -131,16 +100,6 @@ impl Executor {
 
     pub(crate) fn active(&self) -> usize {
         self.active.get()
-    }
-
-    /// Whether the host must hear of the start before the first poll.
-    pub(crate) fn is_loud(&self, name: u16) -> bool {
-        !self
-            .names
-            .borrow()
-            .get(usize::from(name))
-            .and_then(|measure| measure.quiet)
-            .is_some_and(|mark| self.out.is_written(mark))
     }
 
     /// Polls a task for the first time. `announced` says that the host has been told of its start.
@@ -179,12 +138,53 @@ impl Executor {
         let polled = Pin::new(&mut tracked).poll(&mut Context::from_waker(Waker::noop()));
         self.inline.set(false);
         if polled.is_pending() {
-            let scope = Rc::clone(tracked.scope());
-            let abort = tokio::task::spawn_local(tracked).abort_handle();
-            let running = Running { scope, abort };
-            self.running.borrow_mut().insert(task.ticket, running);
+            self.spawn(tracked);
         }
         self.now.get()
+    }
+
+    fn spawn(&self, tracked: Tracked) {
+        let scope = Rc::clone(tracked.scope());
+        let ticket = scope.ticket;
+        let abort = tokio::task::spawn_local(tracked).abort_handle();
+        let running = Running { scope, abort };
+        self.running.borrow_mut().insert(ticket, running);
+    }
+
+    /// Starts tasks that came together, as far as they are quick and nothing is in their way. Returns the present time, or
+    /// `None` if they are to start one by one.
+    pub(super) fn start_several(
+        self: &Rc<Self>,
+        tasks: &mut Several,
+        concurrency: usize,
+        turn: Instant,
+        now: Instant,
+    ) -> Option<Instant> {
+        if self.is_loud(tasks.name) || !self.env.board.is_calm() {
+            return None;
+        }
+        let entry = self.program.tasks.get(usize::from(tasks.name));
+        let each = entry.and_then(|entry| entry.each.as_ref())?;
+        self.inline.set(true);
+        let mut batch = Batch::new(self, tasks, concurrency, turn, now);
+        each(&mut batch, &self.state);
+        let now = batch.end();
+        self.inline.set(false);
+        Some(now)
+    }
+
+    /// A task was pending at its first poll, of whose start the host has not been told.
+    pub(super) fn goes_on(
+        self: &Rc<Self>,
+        name: u16,
+        scope: Rc<Scope>,
+        future: LocalFuture<Ended>,
+        born: Instant,
+    ) {
+        let ticket = scope.ticket;
+        self.active.set(self.active.get() + 1);
+        self.out.frame(&WorkerFrame::Started { ticket });
+        self.spawn(Tracked::pending(name, scope, Rc::clone(self), future, born));
     }
 
     /// Ends a task that the host no longer wants: token first, its future at its next await.
@@ -223,120 +223,6 @@ impl Executor {
             .collect();
         for abort in aborts {
             abort.abort();
-        }
-    }
-
-    /// Reports the dropped tasks whose code on blocking threads has ended.
-    pub(crate) fn reap_lingering(&self) {
-        if self.lingering.borrow().is_empty() {
-            return;
-        }
-        let ended: Vec<Rc<Scope>> = {
-            let mut lingering = self.lingering.borrow_mut();
-            let (still, ended) = lingering.drain(..).partition(|scope| scope.is_blocking());
-            *lingering = still;
-            ended
-        };
-        for scope in ended {
-            let outcome = Outcome::Cancelled { started: true };
-            self.finish(scope.ticket, outcome, &Payload::default());
-        }
-    }
-
-    /// Something was written: the failure hook may hear of what is on its way.
-    pub(crate) fn flushed(&self) {
-        self.mourning.tell(&self.program, &self.out);
-    }
-
-    pub(super) fn mourn(&self, name: u16, scope: &Scope, failure: Mourned) {
-        self.mourning
-            .take(&self.program, &self.out, name, scope, failure);
-    }
-
-    /// Its code on blocking threads is there after the task, which ends with it.
-    pub(super) fn linger(&self, scope: &Rc<Scope>) {
-        self.running.borrow_mut().remove(&scope.ticket);
-        self.lingering.borrow_mut().push(Rc::clone(scope));
-    }
-
-    pub(super) fn finish(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
-        self.running.borrow_mut().remove(&ticket);
-        self.active.set(self.active.get().saturating_sub(1));
-        self.report(ticket, outcome, payload);
-    }
-
-    /// Queues the frame that ends a ticket.
-    pub(crate) fn report(&self, ticket: u64, outcome: Outcome, payload: &Payload) {
-        if self.env.board.epoch() != 0 {
-            self.env
-                .board
-                .requests(|requests| requests.cancelled.remove(&ticket));
-        }
-        if outcome == Outcome::Done && self.out.done(ticket, payload) {
-            return;
-        }
-        let attachments = payload
-            .attachments()
-            .iter()
-            .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
-            .collect();
-        self.out.value(
-            ticket,
-            |rest| WorkerFrame::Result {
-                ticket,
-                outcome,
-                attachments,
-                rest,
-            },
-            payload,
-        );
-    }
-
-    /// Takes note of a poll and writes what must not wait for the next one. `ended` is how long the task took, if it was its
-    /// last.
-    pub(super) fn after_poll(
-        &self,
-        name: u16,
-        began: Instant,
-        now: Instant,
-        ended: Option<Duration>,
-    ) {
-        let took = now - began;
-        if let Some(measure) = self.names.borrow_mut().get_mut(usize::from(name)) {
-            let poll = match measure.poll {
-                Some(longest) if took < longest => longest - (longest - took) / 8,
-                _ => took,
-            };
-            measure.poll = Some(poll);
-            let quiet = poll <= LOUD;
-            // Louder at once. Quieter at the end of a task only: so the host can tell a worker that says so too often.
-            if quiet != measure.quiet.is_some() && (ended.is_some() || !quiet) {
-                self.out.frame(&WorkerFrame::Quiet { name, quiet });
-                measure.quiet = quiet.then(|| self.out.mark());
-            }
-            if took >= SLOW && measure.slow < SLOW_POLLS {
-                measure.slow += 1;
-                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                self.out.frame(&WorkerFrame::SlowPoll {
-                    name,
-                    micros,
-                    ended: ended.is_some(),
-                });
-            }
-            if let Some(nanos) = ended.and_then(|took| measure.pace.ended(took)) {
-                self.out.frame(&WorkerFrame::Pace { name, nanos });
-            }
-        }
-        self.now.set(now);
-        if self.out.is_due(began, now, took) {
-            self.out.flush_now();
-            self.flushed();
-            // Writing, and the failure hook, are no part of the next poll.
-            self.now.set(Instant::now());
-        }
-        if !self.inline.get() && (ended.is_some() || !self.out.is_empty()) {
-            // To start another one, or to write.
-            self.out.wake_session();
         }
     }
 }

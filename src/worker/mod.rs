@@ -15,13 +15,18 @@
 //!  └────────────────────────────────────────────┘
 //! ```
 
+mod batch;
+#[cfg(all(test, feature = "test-util"))]
+mod batch_tests;
 mod confine;
 mod control;
+mod ends;
 mod entry;
 mod executor;
 mod greeting;
 mod lag;
 mod limits;
+mod measuring;
 mod mourning;
 mod outbox;
 mod pace;
@@ -33,7 +38,11 @@ mod session_tests;
 #[cfg(unix)]
 mod stdin;
 mod tracked;
+#[cfg(all(test, feature = "test-util"))]
+mod turn_tests;
+mod waiting;
 
+pub(crate) use batch::{Admitted, Batch};
 #[cfg(feature = "test-util")]
 pub(crate) use control::answer;
 pub(crate) use entry::{SENTINEL, enter};

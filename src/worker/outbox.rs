@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     ipc::Stream,
     task::keep,
@@ -78,19 +80,45 @@ impl Outbox {
 
     /// A task has ended well with this value, which has no attachments. Returns whether that is all there is to do.
     pub(crate) fn done(&self, ticket: u64, payload: &Payload) -> bool {
-        let bytes = payload.len();
-        if !payload.attachments().is_empty() || !Run::<u64>::takes(bytes) {
+        let body = payload.body();
+        if !payload.attachments().is_empty() || !Run::<u64>::takes(body.len()) {
             return false;
         }
-        let goes_on = self.run.borrow().head().is_none_or(|(first, results)| {
-            ticket == *first + u64::from(results) && self.run.borrow().has_room(bytes)
-        });
+        self.make_way(ticket, |run| run.has_room(body.len()));
+        self.run.borrow_mut().push(|| ticket, body);
+        self.unreported.set(self.unreported.get() + 1);
+        true
+    }
+
+    /// The same with a value that is encoded here: `encode` appends it and returns attachments. What is to have a frame of its
+    /// own is returned.
+    #[inline]
+    pub(crate) fn done_with<E>(
+        &self,
+        ticket: u64,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, E>,
+    ) -> Result<Option<Payload>, E> {
+        self.make_way(ticket, Run::has_room_for_any);
+        let alone = self.run.borrow_mut().encode(|| ticket, encode)?;
+        if alone.is_none() {
+            self.unreported.set(self.unreported.get() + 1);
+        }
+        Ok(alone)
+    }
+
+    /// Begins another run unless the result of this ticket goes on with the present one.
+    #[inline]
+    fn make_way(&self, ticket: u64, has_room: impl Fn(&Run<u64>) -> bool) {
+        let goes_on = {
+            let run = self.run.borrow();
+            let next = run.head();
+            next.is_none_or(|(first, results)| {
+                ticket == *first + u64::from(results) && has_room(&run)
+            })
+        };
         if !goes_on {
             self.seal();
         }
-        self.run.borrow_mut().push(|| ticket, payload.body());
-        self.unreported.set(self.unreported.get() + 1);
-        true
     }
 
     pub(crate) fn frame(&self, frame: &WorkerFrame) {

@@ -10,6 +10,7 @@ use crate::{
     error::{CodecError, RemoteError},
     task::{Failure, FailureInfo, Scope, WorkerInfo},
     wire::{Lineage, Payload},
+    worker::Batch,
 };
 
 pub(crate) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -30,6 +31,7 @@ pub(crate) enum InitFailure {
 }
 
 type Runner = Arc<dyn Fn(&Payload, Rc<Scope>, &Rc<dyn Any>) -> LocalFuture<Ended> + Send + Sync>;
+type Each = Arc<dyn Fn(&mut Batch<'_>, &Rc<dyn Any>) + Send + Sync>;
 type Init =
     Arc<dyn Fn(Option<Payload>) -> LocalFuture<Result<Rc<dyn Any>, InitFailure>> + Send + Sync>;
 
@@ -47,6 +49,8 @@ pub(crate) struct TaskEntry {
     pub(crate) name: &'static str,
     pub(crate) version: u32,
     pub(crate) run: Runner,
+    /// Runs several; without it they run one by one.
+    pub(crate) each: Option<Each>,
 }
 
 /// Everything a `WorkerSpec` says.

@@ -4,26 +4,28 @@
 //! Invariant: the session never waits for a task, and a task never for the socket.
 
 use std::{
-    collections::VecDeque,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     task::{Board, TaskId},
     wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, WorkerFrame, run},
     worker::{
         ServeEnd,
-        executor::{Executor, Incoming},
+        executor::Executor,
         lag::Lag,
         limits::Limits,
+        waiting::{Incoming, Several, Waiting},
     },
 };
 
 /// After this long the session lets the tasks it has spawned have the loop.
-const TURN: Duration = Duration::from_micros(200);
+pub(super) const TURN: Duration = Duration::from_micros(200);
 
 /// What the first frame of a task says of it.
 type Head = (TaskId, u32, u16, Option<Limits>);
@@ -34,7 +36,7 @@ pub(super) struct Session {
     reader: FrameReader,
     assembly: Assembly<Head>,
     board: Arc<Board>,
-    queue: VecDeque<Incoming>,
+    queue: Waiting,
     concurrency: usize,
     /// The board's epoch that has been acted on.
     seen: u64,
@@ -58,7 +60,7 @@ impl Session {
             assembly: Assembly::new(executor.env.max_bytes),
             reader,
             board: Arc::clone(&executor.env.board),
-            queue: VecDeque::new(),
+            queue: Waiting::default(),
             concurrency,
             seen: 0,
             last_read: 0,
@@ -137,7 +139,7 @@ impl Session {
             return Some(ServeEnd::Exit);
         }
         for ticket in cancelled {
-            let waiting = self.queue.iter().any(|task| task.ticket == ticket);
+            let waiting = self.queue.contains(ticket);
             // A ticket that was read, does not wait and does not run has ended: its report is on its way.
             if !self.executor.cancel(ticket)
                 && !waiting
@@ -190,20 +192,17 @@ impl Session {
                     name,
                     tasks,
                 } if usize::from(name) < self.names && ticket > self.last_read => {
-                    let bodies = run::values(tail, tasks).map_err(|_| ServeEnd::Protocol)?;
-                    let came = self.lag.is_some().then(Instant::now);
-                    for (nth, body) in (0..).zip(bodies) {
-                        self.last_read = ticket.saturating_add(nth);
-                        self.queue.push_back(Incoming {
-                            came,
-                            ticket: self.last_read,
-                            id: TaskId::new(id.saturating_add(nth)),
-                            attempt,
-                            name,
-                            payload: Payload::copied(body, Vec::new()),
-                            limits: None,
-                        });
-                    }
+                    let _ = run::values(tail, tasks).map_err(|_| ServeEnd::Protocol)?;
+                    self.last_read = ticket.saturating_add(u64::from(tasks) - 1);
+                    self.queue.push_several(Several {
+                        ticket,
+                        id,
+                        attempt,
+                        name,
+                        came: self.lag.is_some().then(Instant::now),
+                        tasks,
+                        input: Bytes::copy_from_slice(tail),
+                    });
                     continue;
                 }
                 HostFrame::Part { ticket } => (ticket, self.assembly.part(ticket, tail)),
@@ -212,7 +211,7 @@ impl Session {
             if let Some(((id, attempt, name, limits), payload)) =
                 whole.map_err(|_| ServeEnd::Protocol)?
             {
-                self.queue.push_back(Incoming {
+                self.queue.push(Incoming {
                     came: self.lag.is_some().then(Instant::now),
                     ticket,
                     id,
@@ -231,28 +230,34 @@ impl Session {
         // `None` when something else than a poll has taken time since the clock was read.
         let mut now = None;
         while self.executor.active() < self.concurrency {
-            let Some(task) = self.queue.front() else {
+            let Some(next) = self.queue.next() else {
                 return true;
             };
-            let (ticket, until) = (task.ticket, task.limits.and_then(|limits| limits.until));
-            let loud = task.limits.is_some() || self.executor.is_loud(task.name);
-            // Once, and first of all: of a task that was given back the host must hear nothing more.
-            if self.announced.is_none() && !self.board.start(ticket) {
-                self.queue.pop_front();
+            if self.announced.is_none() && self.start_several(&mut now, began) {
+                if now.is_some_and(|now| now - began > TURN) {
+                    return false;
+                }
                 continue;
             }
-            if self.board.epoch() != 0
+            let (ticket, until) = (next.ticket, next.limits.and_then(|limits| limits.until));
+            let loud = next.limits.is_some() || self.executor.is_loud(next.name);
+            // Once, and first of all: of a task that was given back the host must hear nothing more.
+            if self.announced.is_none() && !self.board.start(ticket) {
+                self.queue.take();
+                continue;
+            }
+            if !self.board.is_calm()
                 && self
                     .board
                     .requests(|requests| requests.cancelled.contains(&ticket))
             {
-                self.queue.pop_front();
+                self.queue.take();
                 self.announced = None;
                 self.executor.refuse(ticket);
                 continue;
             }
             if self.announced.is_none() && until.is_some_and(|until| Instant::now() >= until) {
-                self.queue.pop_front();
+                self.queue.take();
                 let nothing = Payload::default();
                 self.executor.report(ticket, Outcome::Expired, &nothing);
                 continue;
@@ -274,7 +279,7 @@ impl Session {
                 return true;
             }
             let announced = self.announced.take().is_some();
-            let Some(task) = self.queue.pop_front() else {
+            let Some(task) = self.queue.take() else {
                 return true;
             };
             let now_is = now.unwrap_or_else(Instant::now);
@@ -288,6 +293,29 @@ impl Session {
             }
         }
         true
+    }
+}
+
+impl Session {
+    /// Starts those that are next, if they came together and may start so. Returns whether any has.
+    fn start_several(&mut self, now: &mut Option<Instant>, began: Instant) -> bool {
+        let Some(tasks) = self.queue.several() else {
+            return false;
+        };
+        let (before, came) = (tasks.tasks, tasks.came);
+        let is_now = now.unwrap_or_else(Instant::now);
+        let ended = self
+            .executor
+            .start_several(tasks, self.concurrency, began, is_now);
+        let left = tasks.tasks;
+        *now = ended.or(*now);
+        if left < before
+            && let (Some(lag), Some(came)) = (&mut self.lag, came)
+        {
+            lag.waited(came, is_now);
+        }
+        self.queue.tidy();
+        left < before
     }
 }
 

@@ -13,25 +13,23 @@ use crate::{
     ipc::Stream,
     task::{Board, Slot, TaskId, WorkerEnv, WorkerInfo},
     wire::{
-        FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, UNREPORTED, Welcome,
-        WorkerFrame, frame_bytes, parse, run,
+        FrameReader, HostFrame, Lineage, Outcome, Payload, TimeLeft, Welcome, WorkerFrame,
+        frame_bytes, parse, run,
     },
     worker::{
-        Ended, Origin, Program, ServeEnd, TaskEntry,
-        executor::{Executor, Incoming},
-        outbox::Outbox,
-        serve,
+        Ended, Origin, Program, ServeEnd, TaskEntry, executor::Executor, outbox::Outbox, serve,
+        waiting::Incoming,
     },
 };
 
-const LINEAGE: Lineage = Lineage {
+pub(super) const LINEAGE: Lineage = Lineage {
     level: 1,
     cpus: 1,
     counted: 0,
 };
 
 /// A program with one task that does nothing but take note of its ticket.
-fn noting(ran: &Arc<Mutex<Vec<u64>>>) -> Program {
+pub(super) fn noting(ran: &Arc<Mutex<Vec<u64>>>) -> Program {
     let ran = Arc::clone(ran);
     Program {
         name: "",
@@ -42,6 +40,7 @@ fn noting(ran: &Arc<Mutex<Vec<u64>>>) -> Program {
                 ran.lock().unwrap().push(scope.ticket);
                 Box::pin(async { Ended::Done(Payload::default()) })
             }),
+            each: None,
         }],
         setup: None,
         runtime: None,
@@ -51,7 +50,7 @@ fn noting(ran: &Arc<Mutex<Vec<u64>>>) -> Program {
     }
 }
 
-async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
+pub(super) async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
     let bytes = poll_fn(|cx| host.poll_read(cx, reader.space()))
         .await
         .unwrap();
@@ -79,7 +78,7 @@ async fn read(host: &Stream, reader: &mut FrameReader) -> Vec<WorkerFrame> {
 }
 
 /// Sends so many tasks to a worker of this program with this board; returns all that it says, to the last result.
-async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFrame> {
+pub(super) async fn said(program: Program, board: Arc<Board>, tasks: u64) -> Vec<WorkerFrame> {
     let left = vec![None; usize::try_from(tasks).unwrap()];
     said_of(program, board, &left).await
 }
@@ -94,7 +93,7 @@ async fn said_of(
 }
 
 /// The same, when that has ended what it does while nobody listens.
-async fn said_after(
+pub(super) async fn said_after(
     program: Program,
     board: Arc<Board>,
     left: &[Option<TimeLeft>],
@@ -178,7 +177,7 @@ async fn three_tasks(board: Board) -> (Vec<u64>, Vec<u64>) {
     (ran, heard)
 }
 
-fn now() -> Board {
+pub(super) fn now() -> Board {
     Board::new(Instant::now())
 }
 
@@ -282,61 +281,6 @@ fn start_is_said_before_its_name_gets_loud() {
         quiet: false,
     };
     assert_eq!(frames, [WorkerFrame::Started { ticket: 1 }, quiet]);
-}
-
-/// Its end is written at once, and nothing else would have the session look.
-#[test]
-fn what_waits_starts_when_one_has_ended_that_had_the_loop_for_long() {
-    let ran = Arc::new(Mutex::new(Vec::new()));
-    let mut program = noting(&ran);
-    let note = Arc::clone(&program.tasks[0].run);
-    program.tasks[0].run = Arc::new(move |payload, scope, state| {
-        let noted = note(payload, scope, state);
-        Box::pin(async {
-            tokio::task::yield_now().await;
-            let until = Instant::now() + Duration::from_millis(1);
-            while Instant::now() < until {}
-            noted.await
-        })
-    });
-    actix_rt::System::new().block_on(said(program, Arc::new(now()), 20));
-    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=20));
-}
-
-/// So its host knows of the others that they have not, when it dies.
-#[test]
-fn only_so_many_start_of_which_the_end_was_not_written() {
-    let ran = Arc::new(Mutex::new(Vec::new()));
-    let mut program = noting(&ran);
-    let note = Arc::clone(&program.tasks[0].run);
-    program.tasks[0].run = Arc::new(move |payload, scope, state| {
-        let noted = note(payload, scope, state);
-        // Sixteen of them are all that the connection takes.
-        let long = Payload::new(vec![0; 64 * 1024].into(), Vec::new());
-        Box::pin(async {
-            noted.await;
-            Ended::Done(long)
-        })
-    });
-    let count = || ran.lock().unwrap().len();
-    let frames = actix_rt::System::new().block_on(said_after(
-        program,
-        Arc::new(now()),
-        &[None; 300],
-        async || {
-            for _ in 0..10_000 {
-                tokio::task::yield_now().await;
-            }
-            let started = count();
-            assert!(
-                (UNREPORTED..UNREPORTED + 20).contains(&started),
-                "{started}"
-            );
-        },
-    ));
-    let result = |frame: &&WorkerFrame| matches!(frame, WorkerFrame::Result { .. });
-    assert_eq!(frames.iter().filter(result).count(), 300);
-    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=300));
 }
 
 /// A worker that is asked to end while the report of a failure is on its way.

@@ -17,8 +17,8 @@ use crate::{
     error::{RemoteError, capture},
     observe::log,
     task::Scope,
-    wire::{Outcome, Payload, WorkerFrame, codec},
-    worker::{Ended, LocalFuture, executor::Executor, mourning::Mourned},
+    wire::{Outcome, Payload, WorkerFrame},
+    worker::{Ended, LocalFuture, executor::Executor},
 };
 
 /// A task's future with what has to happen around each poll.
@@ -57,6 +57,20 @@ impl Tracked {
         }
     }
 
+    /// A task that was pending at its first poll, which the host has been told.
+    pub(super) fn pending(
+        name: u16,
+        scope: Rc<Scope>,
+        executor: Rc<Executor>,
+        future: LocalFuture<Ended>,
+        born: Instant,
+    ) -> Self {
+        let mut tracked = Self::new(name, scope, executor, born, true);
+        tracked.future = Some(future);
+        tracked.began = None;
+        tracked
+    }
+
     /// Takes the future, or ends the task with the panic of making it. Returns whether there is one.
     pub(super) fn is_made(&mut self, made: Result<LocalFuture<Ended>, RemoteError>) -> bool {
         match made {
@@ -70,34 +84,16 @@ impl Tracked {
         &self.scope
     }
 
-    fn end(&mut self, outcome: Outcome, payload: &Payload) {
-        self.ended = true;
-        self.executor.finish(self.scope.ticket, outcome, payload);
-    }
-
     fn panicked(&mut self, panic: RemoteError) {
-        let error = panic.at(self.scope.env.worker, self.scope.id);
-        let payload = codec::encode(&error).unwrap_or_default();
-        self.end(Outcome::Panicked, &payload);
-        self.executor
-            .mourn(self.name, &self.scope, Mourned::Panicked(error));
+        self.ended = true;
+        self.executor.leaves(self.scope.ticket);
+        self.executor.panicked(self.name, &self.scope, panic);
     }
 
     fn ended(&mut self, ended: Ended) {
-        match ended {
-            Ended::Done(payload) => self.end(Outcome::Done, &payload),
-            Ended::Failed(payload, error, transient) => {
-                self.end(Outcome::Failed { transient }, &payload);
-                self.executor
-                    .mourn(self.name, &self.scope, Mourned::Failed(error));
-            }
-            Ended::Codec(error) => {
-                let payload = codec::encode(&error).unwrap_or_default();
-                self.end(Outcome::Codec, &payload);
-                self.executor
-                    .mourn(self.name, &self.scope, Mourned::Codec(error));
-            }
-        }
+        self.ended = true;
+        self.executor.leaves(self.scope.ticket);
+        self.executor.ended(self.name, &self.scope, ended);
     }
 
     /// Drops the future, whose destructors are the task's own code.

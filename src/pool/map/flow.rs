@@ -9,7 +9,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf as _, Bytes};
@@ -18,13 +18,13 @@ use futures_core::Stream;
 use crate::{
     pool::{
         Submit,
-        respond::{TaskResult, typed},
+        respond::{TaskResult, output, typed},
     },
     supervisor::{
         PoolCore, SubmitTask,
-        reply::{KeptRun, Mapped, Reply, Settled, Taken},
+        reply::{KeptRun, Mapped, Reply, Taken},
     },
-    task::{Task, TaskId},
+    task::{Task, TaskId, Terms},
     wire::{Payload, RUN_VALUES, Run, run},
 };
 
@@ -46,8 +46,8 @@ pub(super) struct Flow<T: Task, S> {
     pulled: VecDeque<(SubmitTask, Reply)>,
     /// How many items that is.
     items: usize,
-    /// Items that become one of them: the first, and the input of all.
-    open: Run<SubmitTask>,
+    /// Items that become one of them: their terms, and their input.
+    open: Run<Terms>,
     window: usize,
     /// What it is at least.
     least: usize,
@@ -105,37 +105,56 @@ where
         usize::try_from(self.submitted - self.taken).unwrap_or(usize::MAX)
     }
 
+    /// At least so many items are still to be pulled.
+    pub(super) fn size_hint(&self) -> usize {
+        let source = self.source.as_ref();
+        source.map_or(0, |source| source.size_hint().0)
+    }
+
+    /// The next result, one by one.
     pub(super) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<(usize, TaskResult<T>)>> {
-        // Half a window of room first, so that pulling and submitting go in batches.
-        if self.outstanding() <= self.window / 2 || !self.pulled.is_empty() {
-            self.fill(cx);
+        // What there was no room for is tried again when there is nothing left to hand out, not for each item.
+        if self.run.is_some() && self.pulled.is_empty() {
+            self.refill(cx);
         }
         if let Some(next) = self.next_of_run() {
             return Poll::Ready(Some(next));
         }
+        Poll::Ready(match ready!(self.poll_come(cx)) {
+            Some(Taken::One(index, kept)) => {
+                self.taken += 1;
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                Some((index, typed::<T>(kept.settled)))
+            }
+            Some(Taken::Run(index, run)) => {
+                self.run = Some((index, run));
+                self.next_of_run()
+            }
+            None => None,
+        })
+    }
+
+    /// The next results, as they came.
+    pub(super) fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        let come = ready!(self.poll_come(cx));
+        self.taken += come.as_ref().map_or(0, Taken::items);
+        Poll::Ready(come)
+    }
+
+    /// What has come next. It counts as taken when it is handed out.
+    fn poll_come(&mut self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
+        self.refill(cx);
         if self.arrived.is_empty() && self.mapped.poll(&mut self.arrived, cx).is_pending() {
             self.fill(cx);
             // What was refused is settled already.
             let _ = self.mapped.poll(&mut self.arrived, cx);
         }
-        match self.arrived.pop_front() {
-            Some(Taken::One(index, kept)) => {
-                self.taken += 1;
-                self.forget(index, 1);
-                let index = usize::try_from(index).unwrap_or(usize::MAX);
-                return Poll::Ready(Some((index, typed::<T>(kept.settled))));
-            }
-            Some(Taken::Run(index, run)) => {
-                self.forget(index, run.items);
-                self.run = Some((index, run));
-                if let Some(next) = self.next_of_run() {
-                    return Poll::Ready(Some(next));
-                }
-            }
-            None => {}
+        if let Some(come) = self.arrived.pop_front() {
+            self.forget(come.index(), come.items());
+            return Poll::Ready(Some(come));
         }
         if self.outstanding() == 0 && self.source.is_none() {
             return Poll::Ready(None);
@@ -148,6 +167,13 @@ where
         Poll::Pending
     }
 
+    /// Half a window of room first, so that pulling and submitting go in batches.
+    fn refill(&mut self, cx: &mut Context<'_>) {
+        if self.outstanding() <= self.window / 2 || !self.pulled.is_empty() {
+            self.fill(cx);
+        }
+    }
+
     /// The next of outputs that came together.
     fn next_of_run(&mut self) -> Option<(usize, TaskResult<T>)> {
         let (index, run) = self.run.as_mut()?;
@@ -155,7 +181,7 @@ where
             self.run = None;
             return None;
         };
-        let output = typed::<T>(Settled::Done(Payload::copied(value, Vec::new())));
+        let output = output::<T>(value);
         let place = usize::try_from(*index).unwrap_or(usize::MAX);
         let length = run.values.len() - rest.len();
         run.values.advance(length);
@@ -168,7 +194,7 @@ where
     }
 
     /// These have settled.
-    fn forget(&mut self, index: u64, items: u32) {
+    fn forget(&mut self, index: u64, items: u64) {
         let Some((&first, &(id, all))) = self.ids.range(..=index).next_back() else {
             return;
         };
@@ -176,7 +202,7 @@ where
         if before >= all {
             return;
         }
-        let skipped = before.saturating_add(items);
+        let skipped = before.saturating_add(u32::try_from(items).unwrap_or(u32::MAX));
         self.ids.remove(&first);
         if before > 0 {
             self.ids.insert(first, (id, before));
@@ -197,39 +223,39 @@ where
         next.or_else(|| self.ids.values().map(|(id, _)| *id).min())
     }
 
-    /// An item comes in: alone, or with others that are like it.
-    fn pull(&mut self, task: SubmitTask) {
-        let bytes = task.bytes();
-        let like = |(first, items): (&SubmitTask, u32)| {
-            first.is_like(&task) && items < self.bundle && self.open.has_room(bytes)
-        };
-        let shares = self.bundle > 1 && task.bundles().is_some();
-        if !(shares && self.open.head().is_none_or(like)) {
-            self.seal();
-        }
+    /// An item comes in: alone, or with others that are like it. Returns how many bytes it takes.
+    #[inline]
+    fn pull(&mut self, mut item: Submit<T>) -> usize {
         self.submitted += 1;
         self.items += 1;
-        if let Some(input) = task.bundles().filter(|_| shares) {
-            let input = input.clone();
-            self.open.push(|| task, input.body());
-        } else {
-            let reply = Reply::Map(Arc::clone(&self.mapped), self.submitted - 1, 1);
-            self.pulled.push_back((task, reply));
+        if self.bundle > 1
+            && let Some(terms) = item.shares()
+        {
+            let like = |(first, items): (&Terms, u32)| *first == terms && items < self.bundle;
+            if !(self.open.has_room_for_any() && self.open.head().is_none_or(like)) {
+                self.seal(self.submitted - 1);
+            }
+            let before = self.open.pending();
+            if item.join(&mut self.open, || terms) {
+                return self.open.pending() - before;
+            }
         }
+        self.seal(self.submitted - 1);
+        let task = item.into_task();
+        let bytes = task.bytes();
+        let reply = Reply::Map(Arc::clone(&self.mapped), self.submitted - 1, 1);
+        self.pulled.push_back((task, reply));
+        bytes
     }
 
-    /// Items that were like each other are one.
-    fn seal(&mut self) {
-        let (mapped, submitted) = (&self.mapped, self.submitted);
-        let sealed = self.open.seal(|first, items, bytes| {
-            let index = submitted - u64::from(items);
+    /// Items that were like each other are one. The last of them is before `end`.
+    fn seal(&mut self, end: u64) {
+        let mapped = &self.mapped;
+        let sealed = self.open.seal(|terms, items, bytes| {
             let input = Payload::run(items, Bytes::copy_from_slice(bytes));
-            let tasks = SubmitTask {
-                payload: Ok(input),
-                tasks: items,
-                ..first
-            };
-            (tasks, Reply::Map(Arc::clone(mapped), index, items))
+            let tasks = Submit::<T>::run_of(terms, input, items);
+            let reply = Reply::Map(Arc::clone(mapped), end - u64::from(items), items);
+            (tasks, reply)
         });
         self.pulled.extend(sealed);
     }
@@ -247,9 +273,7 @@ where
                 };
                 match source.as_mut().poll_next(cx) {
                     Poll::Ready(Some(item)) => {
-                        let task = item.into().into_task();
-                        bytes += task.bytes();
-                        self.pull(task);
+                        bytes += self.pull(item.into());
                     }
                     Poll::Ready(None) => {
                         self.source = None;
@@ -265,7 +289,7 @@ where
             if self.items == 0 {
                 return;
             }
-            self.seal();
+            self.seal(self.submitted);
             // A map that waits for nothing may always have one task, or other results that nobody takes would stop it.
             let alone = self.outstanding() == self.items;
             let mut index = self.submitted - self.items as u64;

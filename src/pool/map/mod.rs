@@ -5,6 +5,7 @@
 
 mod error;
 mod flow;
+mod gather;
 
 use std::{
     fmt,
@@ -18,10 +19,14 @@ use futures_core::Stream;
 
 pub use error::MapError;
 use flow::Flow;
+use gather::Gathered;
 
 use crate::{
-    pool::{Submit, respond::TaskResult},
-    supervisor::PoolCore,
+    pool::{
+        Submit,
+        respond::{TaskResult, output, typed},
+    },
+    supervisor::{PoolCore, reply::Taken},
     task::Task,
 };
 
@@ -73,7 +78,8 @@ pub struct Unordered<T: Task, S> {
 #[must_use = "a map does nothing until it is polled, and cancels its tasks when it is dropped"]
 pub struct MapAll<T: Task, S> {
     flow: Option<Flow<T, S>>,
-    outputs: Vec<Option<T::Output>>,
+    /// `None` before the first poll.
+    gathered: Option<Gathered<T::Output>>,
 }
 
 impl<T: Task, S> Map<T, S>
@@ -140,7 +146,7 @@ where
     fn into_future(self) -> MapAll<T, S> {
         MapAll {
             flow: Some(self.unordered().flow),
-            outputs: Vec::new(),
+            gathered: None,
         }
     }
 }
@@ -158,25 +164,35 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         while let Some(flow) = &mut this.flow {
-            match ready!(flow.poll_next(cx)) {
-                Some((index, Ok(output))) => {
-                    if this.outputs.len() <= index {
-                        this.outputs.resize_with(index + 1, || None);
+            let gathered = (this.gathered).get_or_insert_with(|| Gathered::new(flow.size_hint()));
+            let mut put = |index: u64, result: TaskResult<T>| {
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                match result {
+                    Ok(output) => {
+                        gathered.put(index, output);
+                        Ok(())
                     }
-                    if let Some(place) = this.outputs.get_mut(index) {
-                        *place = Some(output);
-                    }
+                    Err(error) => Err(MapError { index, error }),
                 }
-                Some((index, Err(error))) => {
-                    // Dropping the flow cancels the rest.
+            };
+            let come = match ready!(flow.poll_taken(cx)) {
+                Some(Taken::One(index, kept)) => put(index, typed::<T>(kept.settled)),
+                Some(Taken::Run(index, run)) => (index..)
+                    .zip(run.each())
+                    .try_for_each(|(index, value)| put(index, output::<T>(value))),
+                None => {
                     this.flow = None;
-                    return Poll::Ready(Err(MapError { index, error }));
+                    break;
                 }
-                None => this.flow = None,
+            };
+            if let Err(error) = come {
+                // Dropping the flow cancels the rest.
+                this.flow = None;
+                return Poll::Ready(Err(error));
             }
         }
-        let outputs = std::mem::take(&mut this.outputs);
-        Poll::Ready(Ok(outputs.into_iter().flatten().collect()))
+        let gathered = this.gathered.take();
+        Poll::Ready(Ok(gathered.map_or_else(Vec::new, Gathered::into_vec)))
     }
 }
 

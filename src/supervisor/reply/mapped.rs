@@ -23,13 +23,13 @@ pub(crate) enum Taken {
 }
 
 impl Taken {
-    fn index(&self) -> u64 {
+    pub(crate) fn index(&self) -> u64 {
         match self {
             Self::One(index, _) | Self::Run(index, _) => *index,
         }
     }
 
-    fn items(&self) -> u64 {
+    pub(crate) fn items(&self) -> u64 {
         match self {
             Self::One(..) => 1,
             Self::Run(_, run) => u64::from(run.items),

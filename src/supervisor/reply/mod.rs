@@ -29,7 +29,7 @@ pub(crate) enum Settled {
     TimedOut(TimedOut),
     WorkerLost(CrashReport),
     Rejected(Rejected),
-    Codec(CodecError),
+    Codec(Box<CodecError>),
 }
 
 impl Settled {
@@ -63,6 +63,13 @@ pub(crate) struct KeptRun {
     pub(crate) values: Bytes,
     pub(crate) items: u32,
     _lease: Lease,
+}
+
+impl KeptRun {
+    /// The encoded outputs.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &[u8]> {
+        run::each(&self.values)
+    }
 }
 
 /// The caller of `addr().send(..)`.
@@ -109,7 +116,7 @@ impl Reply {
             }
             one => {
                 let value = run::first(values).map_or(&[][..], |(value, _)| value);
-                one.settle(Settled::Done(Payload::copied(value, Vec::new())), budget);
+                one.settle(Settled::Done(Payload::copied(value)), budget);
             }
         }
     }

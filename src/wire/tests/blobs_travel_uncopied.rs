@@ -73,7 +73,7 @@ fn several_blobs_keep_their_order() {
 
 #[test]
 fn an_index_beyond_the_attachments_is_an_error() {
-    let none = Payload::copied(encode(&blob(4096)).unwrap().body(), Vec::new());
+    let none = Payload::copied(encode(&blob(4096)).unwrap().body());
     assert_eq!(
         decode::<Blob>(&none).unwrap_err(),
         "there is no attachment 0"

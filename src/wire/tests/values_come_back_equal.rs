@@ -9,7 +9,8 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize, de};
 
 use super::super::Payload;
-use super::super::codec::{decode, decode_header, encode, encode_header, scratch_capacity};
+use super::super::codec::{decode, decode_header, encode, encode_header};
+use super::super::draft::scratch_capacity;
 use super::comes_back;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -142,7 +143,7 @@ fn bytes_left_over_are_an_error() {
 #[test]
 fn missing_bytes_are_an_error() {
     let payload = encode("hello").unwrap();
-    let error = decode::<String>(&Payload::copied(&payload.body()[..3], Vec::new())).unwrap_err();
+    let error = decode::<String>(&Payload::copied(&payload.body()[..3])).unwrap_err();
     assert_eq!(error, "the bytes end too early");
 }
 

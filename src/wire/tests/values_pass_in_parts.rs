@@ -46,8 +46,8 @@ fn payload(random: &mut Random) -> Payload {
         left -= bytes;
     }
     let body = noise(random, left);
-    if random.odds(1, 2) {
-        Payload::copied(&body, attachments)
+    if attachments.is_empty() && random.odds(1, 2) {
+        Payload::copied(&body)
     } else {
         Payload::new(body, attachments)
     }

@@ -1,0 +1,73 @@
+//! When a worker that has tasks goes on to the next, and when it does not.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    wire::{Payload, UNREPORTED, WorkerFrame},
+    worker::{
+        Ended,
+        session_tests::{noting, now, said, said_after},
+    },
+};
+
+/// Its end is written at once, and nothing else would have the session look.
+#[test]
+fn what_waits_starts_when_one_has_ended_that_had_the_loop_for_long() {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut program = noting(&ran);
+    let note = Arc::clone(&program.tasks[0].run);
+    program.tasks[0].run = Arc::new(move |payload, scope, state| {
+        let noted = note(payload, scope, state);
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            let until = Instant::now() + Duration::from_millis(1);
+            while Instant::now() < until {}
+            noted.await
+        })
+    });
+    actix_rt::System::new().block_on(said(program, Arc::new(now()), 20));
+    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=20));
+}
+
+/// So its host knows of the others that they have not, when it dies.
+#[test]
+fn only_so_many_start_of_which_the_end_was_not_written() {
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut program = noting(&ran);
+    let note = Arc::clone(&program.tasks[0].run);
+    // Sixteen of them are all that the connection takes. One for all, or the polls would take as long as the memory for them.
+    let long = Payload::new(vec![0; 64 * 1024].into(), Vec::new());
+    program.tasks[0].run = Arc::new(move |payload, scope, state| {
+        let noted = note(payload, scope, state);
+        let long = long.clone();
+        Box::pin(async {
+            noted.await;
+            Ended::Done(long)
+        })
+    });
+    let count = || ran.lock().unwrap().len();
+    let mut started = 0;
+    let frames = actix_rt::System::new().block_on(said_after(
+        program,
+        Arc::new(now()),
+        &[None; 300],
+        async || {
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+            started = count();
+        },
+    ));
+    assert!(started < UNREPORTED + 20, "{started}");
+    // A name that is loud, for a task that was held up, is announced; nobody hears that.
+    let loud = frames
+        .iter()
+        .any(|frame| matches!(frame, WorkerFrame::Quiet { quiet: false, .. }));
+    assert!(loud || started >= UNREPORTED, "{started}");
+    let result = |frame: &&WorkerFrame| matches!(frame, WorkerFrame::Result { .. });
+    assert_eq!(frames.iter().filter(result).count(), 300);
+    assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=300));
+}
