@@ -54,7 +54,7 @@ pub(super) fn typed<T: Task>(settled: Settled) -> TaskResult<T> {
 #[inline]
 pub(super) fn output<T: Task>(bytes: &[u8]) -> TaskResult<T> {
     codec::decode_bytes_checked(bytes, CodecValue::Output, CodecSide::Host)
-        .map_err(TaskError::Codec)
+        .map_err(|error| TaskError::Codec(*error))
 }
 
 /// The answer to `addr().send(Submit)`: no future, no task of its own.

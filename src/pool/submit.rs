@@ -151,23 +151,22 @@ impl<T: Task> Submit<T> {
     /// Has its input one of others, or keeps it if that is not fit for it. Returns whether it is one of them.
     #[inline]
     pub(super) fn join<H>(&mut self, run: &mut Run<H>, head: impl FnOnce() -> H) -> bool {
-        let alone = run.encode(head, |to| match &self.input {
+        let joined = run.encode(head, |to, attach| match &self.input {
             Input::Value(task) => {
-                codec::append_checked(task, CodecValue::Input, CodecSide::Host, to)
-                    .map_err(Box::new)
+                codec::append_checked(task, CodecValue::Input, CodecSide::Host, to, attach)
             }
             Input::Encoded(encoded) => {
                 let payload = encoded.as_ref().map_err(Clone::clone)?;
                 to.extend_from_slice(payload.body());
-                Ok(payload.attachments().to_vec())
+                attach.extend_from_slice(payload.attachments());
+                Ok(())
             }
         });
-        let alone = alone.transpose();
-        let joined = alone.is_none();
-        if let Some(encoded) = alone {
-            self.input = Input::Encoded(encoded);
-        }
-        joined
+        let Some(alone) = joined.transpose() else {
+            return true;
+        };
+        self.input = Input::Encoded(alone.map(|payload| *payload));
+        false
     }
 
     /// So many of one name, whose input is a run.

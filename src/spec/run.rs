@@ -58,11 +58,12 @@ pub(super) fn each<T: Task>(batch: &mut Batch<'_>, state: impl Fn() -> T::State)
     each_by::<T, _>(batch, state, T::run);
 }
 
-/// What there is to do yet for a task that was polled.
-enum Left {
-    Nothing,
-    End(Ended),
-    Wait,
+/// What has become of a task that was polled. Small, for the same reason as what `codec` returns.
+enum Polled {
+    Done,
+    /// What is to be reported of it is elsewhere.
+    Ended,
+    Waits,
 }
 
 fn each_by<T: Task, F>(
@@ -81,25 +82,39 @@ fn each_by<T: Task, F>(
             Admitted::Skip => continue,
             Admitted::Stop => break,
         }
+        let mut end = None;
         let polled = capture::caught(|| {
             match codec::decode_bytes_checked(input, CodecValue::Input, CodecSide::Worker) {
                 Ok(task) => {
                     let context = TaskContext::new(Rc::clone(batch.scope()), state());
                     place.set(Some(start(task, context)));
                 }
-                Err(error) => return Left::End(Ended::Codec(error)),
+                Err(error) => {
+                    end = Some(Ended::Codec(*error));
+                    return Polled::Ended;
+                }
             }
             // If it is pending it is polled again at once, with a waker that works.
             match Held(place.as_mut()).poll_once() {
-                Poll::Ready(Ok(output)) => done_in(batch, &output),
-                Poll::Ready(failed) => Left::End(ended::<T>(failed, batch.scope())),
-                Poll::Pending => Left::Wait,
+                Poll::Ready(Ok(output)) => {
+                    end = done_in(batch, &output);
+                    if end.is_none() {
+                        return Polled::Done;
+                    }
+                }
+                Poll::Ready(failed) => end = Some(ended::<T>(failed, batch.scope())),
+                Poll::Pending => return Polled::Waits,
             }
+            Polled::Ended
         });
         match polled {
-            Ok(Left::Nothing) => {}
-            Ok(Left::End(ended)) => batch.ended(ended),
-            Ok(Left::Wait) => {
+            Ok(Polled::Done) => {}
+            Ok(Polled::Ended) => {
+                if let Some(end) = end {
+                    batch.ended(end);
+                }
+            }
+            Ok(Polled::Waits) => {
                 let held = Held(std::mem::replace(&mut place, Box::pin(None)));
                 let scope = Rc::clone(batch.scope());
                 batch.pending(Box::pin(async move { ended::<T>(held.await, &scope) }));
@@ -109,22 +124,20 @@ fn each_by<T: Task, F>(
     }
 }
 
-/// A task has ended well with this output.
+/// A task has ended well with this output. Returns what is not yet reported of it.
 #[inline]
-fn done_in<O>(batch: &Batch<'_>, output: &O) -> Left
+fn done_in<O>(batch: &Batch<'_>, output: &O) -> Option<Ended>
 where
     O: Serialize + DeserializeOwned + 'static,
 {
     let (what, side) = (CodecValue::Output, CodecSide::Worker);
-    match batch.done(|to| codec::append_checked(output, what, side, to)) {
-        Ok(None) => Left::Nothing,
-        alone => {
+    match batch.done(|to, attach| codec::append_checked(output, what, side, to, attach)) {
+        Ok(None) => None,
+        Ok(Some(alone)) => {
             let max_bytes = batch.scope().env.max_bytes;
-            let fits = |payload: Option<Payload>| {
-                fitting::<O>(payload.unwrap_or_default(), what, max_bytes)
-            };
-            Left::End(done(alone.and_then(fits)))
+            Some(done(fitting::<O>(*alone, what, max_bytes)))
         }
+        Err(error) => Some(Ended::Codec(*error)),
     }
 }
 

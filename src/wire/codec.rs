@@ -124,31 +124,32 @@ fn encode_and_check<T: Serialize + DeserializeOwned + 'static>(
     Ok(payload)
 }
 
-/// Appends an encoded value and returns what is to be attached; else as [`encode_checked`]. What an error leaves behind is
-/// nothing.
+/// Appends an encoded value and, elsewhere, what is to be attached; else as [`encode_checked`]. An error leaves anything behind.
+///
+/// What it returns is small, as that of [`decode_bytes_checked`]: with small values, moving it around takes as long as the rest.
 #[inline]
 pub(crate) fn append_checked<T: Serialize + DeserializeOwned + 'static>(
     value: &T,
     what: CodecValue,
     side: CodecSide,
     to: &mut Vec<u8>,
-) -> Result<Vec<Bytes>, CodecError> {
+    attach: &mut Vec<Bytes>,
+) -> Result<(), Box<CodecError>> {
     if cfg!(debug_assertions) && check_is_due::<T>() {
         let payload = encode_and_check(value, what, side)?;
         to.extend_from_slice(payload.body());
-        return Ok(payload.attachments().to_vec());
+        attach.extend_from_slice(payload.attachments());
+        return Ok(());
     }
     let (result, attachments) =
         blob::collecting(|| postcard::serialize_with_flavor(value, Append(to)));
-    match result {
-        Ok(()) => Ok(attachments),
-        Err(error) => Err(explain::<T>(
-            what,
-            side,
-            CodecStep::Encode,
-            why_not(value, error),
-        )),
+    if !attachments.is_empty() {
+        *attach = attachments;
     }
+    result.map_err(|error| {
+        let reason = why_not(value, error);
+        Box::new(explain::<T>(what, side, CodecStep::Encode, reason))
+    })
 }
 
 /// Decodes, naming in the error what it was and where.
@@ -167,9 +168,9 @@ pub(crate) fn decode_bytes_checked<T: DeserializeOwned>(
     bytes: &[u8],
     what: CodecValue,
     side: CodecSide,
-) -> Result<T, CodecError> {
+) -> Result<T, Box<CodecError>> {
     try_decode_parts(bytes, &[])
-        .map_err(|reason| explain::<T>(what, side, CodecStep::Decode, reason))
+        .map_err(|reason| Box::new(explain::<T>(what, side, CodecStep::Decode, reason)))
 }
 
 #[cold]

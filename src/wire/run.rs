@@ -77,13 +77,13 @@ impl<H> Run<H> {
     }
 
     /// Adds one that is encoded here, if it turns out to be fit; else it is returned. There has to be
-    /// [room](Self::has_room_for_any), and `encode` appends to what it is given and returns attachments.
+    /// [room](Self::has_room_for_any), and `encode` appends to what it is given, and attachments to the other.
     #[inline]
     pub(crate) fn encode<E>(
         &mut self,
         head: impl FnOnce() -> H,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, E>,
-    ) -> Result<Option<Payload>, E> {
+        encode: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>) -> Result<(), E>,
+    ) -> Result<Option<Box<Payload>>, E> {
         /// Takes out what was written in vain, also by code that panics.
         struct Undo<'a> {
             bytes: &'a mut Vec<u8>,
@@ -101,18 +101,15 @@ impl<H> Run<H> {
             to: start,
         };
         undo.bytes.extend_from_slice(&[0; 2]);
-        let attachments = encode(undo.bytes)?;
+        let mut attachments = Vec::new();
+        encode(undo.bytes, &mut attachments)?;
         let (length, value) = undo
             .bytes
             .get_mut(start..)
             .unwrap_or_default()
             .split_at_mut(2);
-        if !attachments.is_empty() {
-            let body = Bytes::copy_from_slice(value);
-            return Ok(Some(Payload::new(body, attachments)));
-        }
-        if !Self::takes(value.len()) {
-            return Ok(Some(Payload::copied(value)));
+        if !attachments.is_empty() || !Self::takes(value.len()) {
+            return Ok(Some(Box::new(alone(value, attachments))));
         }
         // At most `VALUE_BYTES`.
         length.copy_from_slice(&(value.len() as u16).to_le_bytes());
@@ -131,6 +128,14 @@ impl<H> Run<H> {
         self.bytes.clear();
         Some(written)
     }
+}
+
+#[cold]
+fn alone(value: &[u8], attachments: Vec<Bytes>) -> Payload {
+    if attachments.is_empty() {
+        return Payload::copied(value);
+    }
+    Payload::new(Bytes::copy_from_slice(value), attachments)
 }
 
 /// The values of a run, as far as they are whole.
@@ -206,31 +211,32 @@ mod tests {
     #[test]
     fn what_is_encoded_here_is_fit_or_leaves_nothing() {
         let mut run = Run::default();
-        let good = |bytes: &mut Vec<u8>| {
+        let good = |bytes: &mut Vec<u8>, _: &mut Vec<Bytes>| {
             bytes.extend_from_slice(b"good");
-            Ok::<_, ()>(Vec::new())
+            Ok::<_, ()>(())
         };
         assert!(matches!(run.encode(|| 1, good), Ok(None)));
         let long = run.encode(
             || 2,
-            |bytes| {
+            |bytes, _| {
                 bytes.resize(bytes.len() + VALUE_BYTES + 1, 7);
-                Ok::<_, ()>(Vec::new())
+                Ok::<_, ()>(())
             },
         );
         assert_eq!(long.unwrap().unwrap().body(), vec![7; VALUE_BYTES + 1]);
         let attached = run.encode(
             || 3,
-            |bytes| {
+            |bytes, attach| {
                 bytes.push(9);
-                Ok::<_, ()>(vec![Bytes::from_static(b"blob")])
+                attach.push(Bytes::from_static(b"blob"));
+                Ok::<_, ()>(())
             },
         );
         let attached = attached.unwrap().unwrap();
         assert_eq!((attached.body(), attached.len()), (&[9][..], 5));
         let failed = run.encode(
             || 4,
-            |bytes| {
+            |bytes, _| {
                 bytes.push(9);
                 Err("no")
             },
@@ -239,7 +245,7 @@ mod tests {
         let panicked = crate::error::capture::contained(|| {
             let _ = run.encode(
                 || 5,
-                |bytes| -> Result<_, ()> {
+                |bytes, _| -> Result<_, ()> {
                     bytes.push(9);
                     panic!("in the middle");
                 },

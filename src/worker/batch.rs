@@ -103,13 +103,13 @@ impl<'a> Batch<'a> {
         &self.scope
     }
 
-    /// It has ended well: `encode` appends its output and returns attachments. What is not yet all that there is to do is
+    /// It has ended well: `encode` appends its output, and attachments elsewhere. What is not yet all that there is to do is
     /// returned.
     #[inline]
     pub(crate) fn done<E>(
         &self,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, E>,
-    ) -> Result<Option<Payload>, E> {
+        encode: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>) -> Result<(), E>,
+    ) -> Result<Option<Box<Payload>>, E> {
         self.executor.out.done_with(self.scope.ticket, encode)
     }
 

@@ -90,14 +90,14 @@ impl Outbox {
         true
     }
 
-    /// The same with a value that is encoded here: `encode` appends it and returns attachments. What is to have a frame of its
-    /// own is returned.
+    /// The same with a value that is encoded here: `encode` appends it, and attachments elsewhere. What is to have a frame of
+    /// its own is returned.
     #[inline]
     pub(crate) fn done_with<E>(
         &self,
         ticket: u64,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<Vec<Bytes>, E>,
-    ) -> Result<Option<Payload>, E> {
+        encode: impl FnOnce(&mut Vec<u8>, &mut Vec<Bytes>) -> Result<(), E>,
+    ) -> Result<Option<Box<Payload>>, E> {
         self.make_way(ticket, Run::has_room_for_any);
         let alone = self.run.borrow_mut().encode(|| ticket, encode)?;
         if alone.is_none() {

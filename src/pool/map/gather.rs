@@ -27,12 +27,18 @@ impl<O> Gathered<O> {
     }
 
     /// Each index comes once.
-    pub(super) fn put(&mut self, index: usize, output: O) {
-        if index == self.outputs.len() && self.early.is_empty() {
+    #[inline]
+    pub(super) fn put(&mut self, index: u64, output: O) {
+        if index == self.outputs.len() as u64 && self.early.is_empty() {
             self.outputs.push(output);
-            return;
+        } else {
+            self.put_early(index, output);
         }
-        let place = index.saturating_sub(self.outputs.len());
+    }
+
+    fn put_early(&mut self, index: u64, output: O) {
+        let place = index.saturating_sub(self.outputs.len() as u64);
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
         if self.early.len() <= place {
             self.early.resize_with(place + 1, || None);
         }

@@ -22,12 +22,17 @@ use flow::Flow;
 use gather::Gathered;
 
 use crate::{
+    error::{CodecSide, CodecValue, TaskError},
     pool::{
         Submit,
-        respond::{TaskResult, output, typed},
+        respond::{TaskResult, typed},
     },
-    supervisor::{PoolCore, reply::Taken},
+    supervisor::{
+        PoolCore,
+        reply::{KeptRun, Taken},
+    },
     task::Task,
+    wire::codec,
 };
 
 /// A stream of the items of an iterator.
@@ -165,35 +170,45 @@ where
         let this = &mut *self;
         while let Some(flow) = &mut this.flow {
             let gathered = (this.gathered).get_or_insert_with(|| Gathered::new(flow.size_hint()));
-            let mut put = |index: u64, result: TaskResult<T>| {
-                let index = usize::try_from(index).unwrap_or(usize::MAX);
-                match result {
+            let come = match ready!(flow.poll_taken(cx)) {
+                Some(Taken::One(index, kept)) => match typed::<T>(kept.settled) {
                     Ok(output) => {
                         gathered.put(index, output);
                         Ok(())
                     }
-                    Err(error) => Err(MapError { index, error }),
-                }
-            };
-            let come = match ready!(flow.poll_taken(cx)) {
-                Some(Taken::One(index, kept)) => put(index, typed::<T>(kept.settled)),
-                Some(Taken::Run(index, run)) => (index..)
-                    .zip(run.each())
-                    .try_for_each(|(index, value)| put(index, output::<T>(value))),
+                    Err(error) => Err((index, error)),
+                },
+                Some(Taken::Run(index, run)) => put_run::<T>(gathered, index, &run),
                 None => {
                     this.flow = None;
                     break;
                 }
             };
-            if let Err(error) = come {
+            if let Err((index, error)) = come {
                 // Dropping the flow cancels the rest.
                 this.flow = None;
-                return Poll::Ready(Err(error));
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                return Poll::Ready(Err(MapError { index, error }));
             }
         }
         let gathered = this.gathered.take();
         Poll::Ready(Ok(gathered.map_or_else(Vec::new, Gathered::into_vec)))
     }
+}
+
+/// Puts outputs that came together where they belong, up to the first that cannot be decoded.
+fn put_run<T: Task>(
+    gathered: &mut Gathered<T::Output>,
+    index: u64,
+    run: &KeptRun,
+) -> Result<(), (u64, TaskError<T::Error>)> {
+    for (index, value) in (index..).zip(run.each()) {
+        match codec::decode_bytes_checked(value, CodecValue::Output, CodecSide::Host) {
+            Ok(output) => gathered.put(index, output),
+            Err(error) => return Err((index, TaskError::Codec(*error))),
+        }
+    }
+    Ok(())
 }
 
 impl<T: Task, S> fmt::Debug for Map<T, S> {
