@@ -3,11 +3,14 @@
 
 mod common;
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use actix_multiprocess::{
-    Pool, PoolBuilder, Restart, Retry, Submit, Task, TaskContext, TaskError, WorkerSpec,
-    worker_entry,
+    Pool, PoolBuilder, Restart, Retry, Submit, Task, TaskContext, TaskError, TimeoutStage,
+    WorkerSpec, worker_entry,
 };
 use common::{signal, status_is};
 use futures_util::StreamExt as _;
@@ -27,6 +30,10 @@ enum Does {
     Waits,
     /// For longer than anybody does for it.
     Hangs,
+    /// The same without ever letting go of the loop.
+    Spins,
+    /// Says in which it is how long it may run.
+    Tells,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -39,12 +46,16 @@ impl Task for Item {
     type Error = u64;
     type State = ();
 
-    async fn run(self, _: TaskContext<()>) -> Result<u64, u64> {
+    async fn run(self, cx: TaskContext<()>) -> Result<u64, u64> {
         match self.1 {
             Does::Nothing => Ok(self.0),
             Does::Fails => Err(self.0),
             Does::Panics => panic!("item {}", self.0),
             Does::Hangs => std::future::pending().await,
+            Does::Spins => loop {
+                std::hint::spin_loop();
+            },
+            Does::Tells => Ok(cx.remaining().map_or(0, |left| left.as_millis() as u64)),
             Does::Waits => {
                 tokio::time::sleep(MS).await;
                 Ok(self.0)
@@ -205,6 +216,44 @@ fn a_small_queue_and_few_results_hold_a_map_up_and_do_not_stop_it() {
             assert!(map.next().await.is_none());
             pool.stop().await;
         }
+    });
+}
+
+/// Whether or not it lets go of the loop.
+#[test]
+fn whoever_runs_for_too_long_is_ended_and_nobody_else() {
+    common::run(async {
+        let pool = builder(2).run_timeout(500 * MS).start().await.unwrap();
+        let warm = pool.map((0..5000).map(nothing)).await.unwrap();
+        assert_eq!(warm.len(), 5000);
+        let began = Instant::now();
+        let does = |number| match number {
+            7000 => Does::Hangs,
+            12_000 => Does::Spins,
+            number if number % 1000 == 1 => Does::Fails,
+            number if number % 1000 == 2 => Does::Tells,
+            _ => Does::Nothing,
+        };
+        let mut results = pool.map((0..20_000).map(|number| Item(number, does(number))));
+        for number in 0..20_000 {
+            let result = results.next().await.unwrap();
+            match (does(number), result) {
+                (Does::Hangs | Does::Spins, Err(TaskError::TimedOut(timed_out))) => {
+                    assert_eq!(timed_out.stage, TimeoutStage::Running);
+                    assert!(timed_out.elapsed >= 500 * MS, "{timed_out:?}");
+                }
+                (Does::Fails, Err(TaskError::Failed(failed))) => assert_eq!(failed, number),
+                (Does::Tells, Ok(left)) => assert!((1..=500).contains(&left), "{left}"),
+                (Does::Nothing, Ok(output)) => assert_eq!(output, number),
+                (does, result) => panic!("{does:?}: {result:?}"),
+            }
+        }
+        // One after the other if they met: twice the limit, a quarter of it to notice, and a second to be cancelled.
+        let took = began.elapsed();
+        assert!(took < 6 * Duration::from_secs(1), "{took:?}");
+        let counts = pool.status().await.counts;
+        assert_eq!((counts.timed_out, counts.failed), (2, 20));
+        pool.stop().await;
     });
 }
 

@@ -139,13 +139,13 @@ impl<T: Task> Submit<T> {
         self
     }
 
-    /// On which terms it may be one with others, if there is nothing of its own about it but its input.
+    /// On which terms it may be one with others, and how long it may run, if there is nothing of its own about it but its input.
     #[inline]
-    pub(super) fn shares(&self) -> Option<Terms> {
+    pub(super) fn shares(&self) -> Option<(Terms, Option<Duration>)> {
         let Terms { exclusive, key, .. } = self.terms;
         let own =
-            exclusive || key.is_some() || !self.limits.is_none() || !self.terms.is_sent_ahead();
-        (!own).then_some(self.terms)
+            exclusive || key.is_some() || !self.limits.is_run_only() || !self.terms.is_sent_ahead();
+        (!own).then_some((self.terms, self.limits.run))
     }
 
     /// Has its input one of others, or keeps it if that is not fit for it. Returns whether it is one of them.
@@ -170,12 +170,19 @@ impl<T: Task> Submit<T> {
     }
 
     /// So many of one name, whose input is a run.
-    pub(super) fn run_of(terms: Terms, input: Payload, tasks: u32) -> SubmitTask {
+    pub(super) fn run_of(
+        (terms, run): (Terms, Option<Duration>),
+        input: Payload,
+        tasks: u32,
+    ) -> SubmitTask {
         SubmitTask {
             name: T::NAME,
             payload: Ok(input),
             terms,
-            limits: TimeLimits::default(),
+            limits: TimeLimits {
+                run,
+                ..TimeLimits::default()
+            },
             tasks,
         }
     }

@@ -32,6 +32,9 @@ pub(crate) struct Requests {
     pub(crate) orphaned: bool,
 }
 
+/// Nobody has looked when a poll began.
+const UNKNOWN: u64 = u64::MAX;
+
 /// Shared by the two threads of one worker.
 #[derive(Debug)]
 pub(crate) struct Board {
@@ -44,10 +47,10 @@ pub(crate) struct Board {
     asked: AtomicBool,
     /// The ticket whose poll is under way, 0 for none; tickets count from 1.
     running: AtomicU64,
-    /// When that poll began, in microseconds since `base`.
+    /// When that poll began, in microseconds since `base`, or [`UNKNOWN`].
     since: AtomicU64,
     base: Instant,
-    /// Which ticket it was when control looked last, and when that was.
+    /// Which ticket it was when control looked last, and when that was seen first.
     looked: Mutex<Option<(u64, Instant)>>,
     requests: Mutex<Requests>,
     waker: Mutex<Option<Waker>>,
@@ -166,33 +169,37 @@ impl Board {
 
     pub(crate) fn poll_begins(&self, ticket: u64, now: Instant) {
         let since = now.saturating_duration_since(self.base).as_micros();
-        self.since
-            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.running.store(ticket, Ordering::Relaxed);
+        let since = u64::try_from(since).unwrap_or(UNKNOWN);
+        self.polls(ticket, since);
     }
 
-    /// The poll of another task begins, right behind one of which it is not known how long it took.
+    /// The poll of another task begins, right behind one of which nobody has looked when it ended.
     pub(crate) fn poll_goes_on(&self, ticket: u64) {
-        self.running.store(ticket, Ordering::Relaxed);
+        self.polls(ticket, UNKNOWN);
+    }
+
+    fn polls(&self, ticket: u64, since: u64) {
+        self.since.store(since, Ordering::Relaxed);
+        // Behind it: whoever sees the ticket must not take the time of another one for its own.
+        self.running.store(ticket, Ordering::Release);
     }
 
     pub(crate) fn poll_ends(&self) {
         self.running.store(0, Ordering::Relaxed);
     }
 
-    /// The poll under way and how long it has lasted, or less; the pair may be torn when one poll follows another.
+    /// The poll under way and how long it has lasted, or less: if when it began is not known, since it was looked at first.
     pub(crate) fn running(&self, now: Instant) -> Option<(u64, Duration)> {
-        let ticket = self.running.load(Ordering::Relaxed);
-        let since = Duration::from_micros(self.since.load(Ordering::Relaxed));
-        let lasted = now.saturating_duration_since(self.base);
-        let lasted = lasted.saturating_sub(since);
-        let before = self.looked.lock().replace((ticket, now));
-        // It was another one then, so that this one has not lasted longer.
-        let lasted = before
-            .filter(|(other, _)| *other != ticket)
-            .map_or(lasted, |(_, then)| {
-                lasted.min(now.saturating_duration_since(then))
-            });
+        let ticket = self.running.load(Ordering::Acquire);
+        let since = self.since.load(Ordering::Relaxed);
+        let mut looked = self.looked.lock();
+        let first = looked.filter(|(before, _)| *before == ticket);
+        let (_, first) = *looked.insert(first.unwrap_or((ticket, now)));
+        let lasted = match since {
+            UNKNOWN => now.saturating_duration_since(first),
+            since => (now.saturating_duration_since(self.base))
+                .saturating_sub(Duration::from_micros(since)),
+        };
         (ticket != 0).then_some((ticket, lasted))
     }
 }

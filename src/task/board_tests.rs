@@ -6,7 +6,7 @@
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::Board;
@@ -52,6 +52,26 @@ fn a_cancellation_is_forgotten_with_the_ticket_that_was_given_back() {
     board.ask(|requests| requests.cancelled.insert(1));
     assert!(!board.start(1));
     assert!(!board.is_cancelled(1));
+}
+
+/// Or a task would be ended for what those before it have taken.
+#[test]
+fn a_poll_has_not_lasted_longer_than_it_has() {
+    let (start, ms) = (Instant::now(), Duration::from_millis(1));
+    let board = Board::new(start);
+    assert_eq!(board.running(start), None);
+    board.poll_begins(1, start + ms);
+    assert_eq!(board.running(start + 5 * ms), Some((1, 4 * ms)));
+    // When this one began is not known: after the last look.
+    board.poll_goes_on(2);
+    assert_eq!(board.running(start + 9 * ms), Some((2, Duration::ZERO)));
+    assert_eq!(board.running(start + 12 * ms), Some((2, 3 * ms)));
+    board.poll_goes_on(3);
+    assert_eq!(board.running(start + 20 * ms), Some((3, Duration::ZERO)));
+    board.poll_ends();
+    assert_eq!(board.running(start + 30 * ms), None);
+    board.poll_begins(4, start + 25 * ms);
+    assert_eq!(board.running(start + 31 * ms), Some((4, 6 * ms)));
 }
 
 #[test]

@@ -52,17 +52,23 @@ impl Scope {
         }
     }
 
-    /// Becomes that of another task without limits, as good as new: nobody else has had a part in it, or all have let go.
-    pub(crate) fn renew(self: &mut Rc<Self>, ticket: u64, id: TaskId, attempt: u32) {
+    /// Becomes that of another task, as good as new: nobody else has had a part in it, or all have let go.
+    pub(crate) fn renew(
+        self: &mut Rc<Self>,
+        ticket: u64,
+        id: TaskId,
+        attempt: u32,
+        until: Option<Instant>,
+    ) {
         match Rc::get_mut(self) {
             Some(scope) if scope.blocking.get().is_none() => {
                 (scope.ticket, scope.id, scope.attempt) = (ticket, id, attempt);
-                scope.until = None;
+                scope.until = until;
                 scope.cancelled.set(false);
                 scope.listens.set(false);
                 scope.waiters.get_mut().clear();
             }
-            _ => *self = Rc::new(Self::new(ticket, id, attempt, Rc::clone(&self.env), None)),
+            _ => *self = Rc::new(Self::new(ticket, id, attempt, Rc::clone(&self.env), until)),
         }
     }
 

@@ -96,6 +96,11 @@ impl TimeLimits {
         *self == Self::default()
     }
 
+    /// Whether there is none but that to run, or none at all.
+    pub(crate) fn is_run_only(&self) -> bool {
+        self.total.is_none() && self.queue.is_none()
+    }
+
     /// With those of `wider` where there are none.
     pub(crate) fn or(self, wider: Self) -> Self {
         Self {

@@ -38,6 +38,8 @@ pub(crate) enum HostFrame {
         attempt: u32,
         name: u16,
         tasks: u32,
+        /// How long each may run, in microseconds.
+        run: Option<u64>,
     },
 }
 

@@ -87,8 +87,9 @@ impl<'a> Batch<'a> {
         if !starts {
             return Admitted::Skip;
         }
+        let until = (self.tasks.run).and_then(|run| self.began.checked_add(run));
         self.scope
-            .renew(ticket, TaskId::new(id), self.tasks.attempt);
+            .renew(ticket, TaskId::new(id), self.tasks.attempt, until);
         if self.polled == 0 {
             board.poll_begins(ticket, self.began);
         } else {

@@ -145,6 +145,7 @@ impl Host {
             attempt: 1,
             name: 0,
             tasks,
+            run: None,
         };
         self.send(&frame, &tail).await;
     }
@@ -331,7 +332,7 @@ fn a_context_that_was_kept_stays_that_of_its_task() {
         let context = TaskContext::new(Rc::clone(&scope), ());
         let run = Keeps.run(context);
         actix_rt::System::new().block_on(run).unwrap();
-        scope.renew(id, crate::task::TaskId::new(id), 1);
+        scope.renew(id, crate::task::TaskId::new(id), 1, None);
     }
     let ids = KEPT.with_borrow(|kept| Vec::from_iter(kept.iter().map(|cx| cx.id().get())));
     assert_eq!(ids, [1, 2, 3]);
@@ -339,8 +340,8 @@ fn a_context_that_was_kept_stays_that_of_its_task() {
     let before = Rc::as_ptr(&scope);
     scope.listen(std::task::Waker::noop());
     scope.cancel();
-    scope.renew(9, crate::task::TaskId::new(9), 2);
+    scope.renew(9, crate::task::TaskId::new(9), 2, Some(Instant::now()));
     assert_eq!(Rc::as_ptr(&scope), before);
-    assert!(!scope.is_cancelled() && !scope.listens());
+    assert!(!scope.is_cancelled() && !scope.listens() && scope.until.is_some());
     assert_eq!((scope.ticket, scope.id.get(), scope.attempt), (9, 9, 2));
 }

@@ -191,6 +191,7 @@ impl Session {
                     attempt,
                     name,
                     tasks,
+                    run: limit,
                 } if usize::from(name) < self.names && ticket > self.last_read => {
                     let _ = run::values(tail, tasks).map_err(|_| ServeEnd::Protocol)?;
                     self.last_read = ticket.saturating_add(u64::from(tasks) - 1);
@@ -201,6 +202,7 @@ impl Session {
                         name,
                         came: self.lag.is_some().then(Instant::now),
                         tasks,
+                        run: limit.map(Duration::from_micros),
                         input: Bytes::copy_from_slice(tail),
                     });
                     continue;
@@ -219,6 +221,7 @@ impl Session {
                     name,
                     payload,
                     limits,
+                    announced: limits.is_some(),
                 });
             }
         }
@@ -240,7 +243,7 @@ impl Session {
                 continue;
             }
             let (ticket, until) = (next.ticket, next.limits.and_then(|limits| limits.until));
-            let loud = next.limits.is_some() || self.executor.is_loud(next.name);
+            let loud = next.announced || self.executor.is_loud(next.name);
             // Once, and first of all: of a task that was given back the host must hear nothing more.
             if self.announced.is_none() && !self.board.start(ticket) {
                 self.queue.take();

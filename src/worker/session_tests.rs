@@ -271,6 +271,7 @@ fn start_is_said_before_its_name_gets_loud() {
             name: 0,
             payload: Payload::default(),
             limits: None,
+            announced: false,
         };
         executor.start(task, false, Instant::now());
         poll_fn(|cx| executor.out.poll_flush(cx)).await.unwrap();

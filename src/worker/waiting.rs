@@ -3,7 +3,10 @@
 //! Belongs here: their order, and taking one from those that came together. Does not belong here: when one starts.
 //! Invariant: they are in the order in which they came, each once.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf as _, Bytes};
 
@@ -22,6 +25,8 @@ pub(crate) struct Incoming {
     pub(crate) name: u16,
     pub(crate) payload: Payload,
     pub(crate) limits: Option<Limits>,
+    /// Its start is announced, whatever its name.
+    pub(crate) announced: bool,
     /// When it came, where that counts.
     pub(crate) came: Option<Instant>,
 }
@@ -35,6 +40,8 @@ pub(super) struct Several {
     pub(super) name: u16,
     pub(super) came: Option<Instant>,
     pub(super) tasks: u32,
+    /// How long each may run.
+    pub(super) run: Option<Duration>,
     /// A run of their input.
     pub(super) input: Bytes,
 }
@@ -57,7 +64,11 @@ impl Several {
             attempt: self.attempt,
             name: self.name,
             payload,
-            limits: None,
+            limits: self.run.map(|run| Limits {
+                until: None,
+                run: Some(run),
+            }),
+            announced: false,
             came: self.came,
         };
         self.skip(bytes);
@@ -77,6 +88,7 @@ pub(super) struct Next {
     pub(super) ticket: u64,
     pub(super) name: u16,
     pub(super) limits: Option<Limits>,
+    pub(super) announced: bool,
 }
 
 /// The tasks that wait in a worker.
@@ -115,11 +127,13 @@ impl Waiting {
                 ticket: task.ticket,
                 name: task.name,
                 limits: task.limits,
+                announced: task.announced,
             },
             Place::Several(tasks) => Next {
                 ticket: tasks.ticket,
                 name: tasks.name,
                 limits: None,
+                announced: false,
             },
         })
     }
@@ -175,6 +189,7 @@ mod tests {
             name: 0,
             payload: Payload::copied(b"one"),
             limits: None,
+            announced: false,
             came: None,
         };
         let mut waiting = Waiting::default();
@@ -186,6 +201,7 @@ mod tests {
             name: 3,
             came: None,
             tasks: 3,
+            run: None,
             input,
         });
         waiting.push(one(8));

@@ -68,6 +68,7 @@ pub(crate) enum HostFrame {
         attempt: u32,
         name: u16,
         tasks: u32,
+        run: Option<u64>,
     },
 }
 

@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes};
@@ -46,8 +47,8 @@ pub(super) struct Flow<T: Task, S> {
     pulled: VecDeque<(SubmitTask, Reply)>,
     /// How many items that is.
     items: usize,
-    /// Items that become one of them: their terms, and their input.
-    open: Run<Terms>,
+    /// Items that become one of them: their terms with how long each may run, and their input.
+    open: Run<(Terms, Option<Duration>)>,
     window: usize,
     /// What it is at least.
     least: usize,
@@ -231,7 +232,9 @@ where
         if self.bundle > 1
             && let Some(terms) = item.shares()
         {
-            let like = |(first, items): (&Terms, u32)| *first == terms && items < self.bundle;
+            let like = |(first, items): (&(Terms, Option<Duration>), u32)| {
+                *first == terms && items < self.bundle
+            };
             if !(self.open.has_room_for_any() && self.open.head().is_none_or(like)) {
                 self.seal(self.submitted - 1);
             }

@@ -268,10 +268,11 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             count: task.count,
             name: task.name,
             started: false,
+            said: false,
             sent: None,
             cancelling: false,
             abandoned: false,
-            announced: self.clocks.contains(id),
+            announced: task.count == 1 && self.clocks.contains(id),
             // Of which nothing is known, behind that nothing is sent ahead.
             pace: pace.unwrap_or(u32::MAX),
             bytes: task.bytes,
@@ -309,6 +310,10 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             };
             place.written += u64::from(flight.count - 1);
             flight.sent = Some(*sent.get_or_insert_with(&now));
+            let limited = self.clocks.contains(flight.id);
+            if limited && !flight.announced {
+                self.clocks.may_run(flight.id, now());
+            }
             if let Some(task) = self.tasks.get(flight.id.get()) {
                 write(Dispatch {
                     ticket,
@@ -316,7 +321,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
                     id: flight.id,
                     name: task.name,
                     attempt: task.spent.attempt(),
-                    left: (flight.announced)
+                    left: limited
                         .then(|| self.clocks.left(flight.id, now()))
                         .flatten(),
                     payload: &task.payload,

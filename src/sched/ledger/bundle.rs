@@ -2,8 +2,8 @@
 //!
 //! Belongs here: taking them in, sending them, and cutting them apart. Does not belong here: what becomes of a task, which is the
 //! same whether it came in a bundle or alone.
-//! Invariants: ids and tickets of a bundle are counted up, one for each task; none of its tasks has limits, a key, or a place to
-//! wait but the queue and a worker. Whoever asks for one of them finds it alone.
+//! Invariants: ids and tickets of a bundle are counted up, one for each task; none of its tasks has limits but to run, a key, or
+//! a place to wait but the queue and a worker. Whoever asks for one of them finds it alone.
 //!
 //! ```text
 //!   accepted ──▶ in the queue ──▶ with a worker ──▶ ended, all or a part of them in a row
@@ -110,8 +110,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         all.max(own)
     }
 
-    /// Takes so many tasks in as one, unless the limits are reached; then they are handed back. They have no limits of time, no
-    /// key, and run beside others.
+    /// Takes so many tasks in as one, unless the limits are reached; then they are handed back. They have no limits of time but
+    /// to run, no key, and run beside others.
     pub(crate) fn accept_bundle(
         &mut self,
         tasks: NewTask<P, R>,
@@ -272,6 +272,9 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         }
         if rest.count > 1 {
             self.bundles.insert(next, rest.count);
+        }
+        if !self.clocks.is_empty() {
+            self.clocks.split(id, id.after(at));
         }
         self.tasks.insert(next, rest);
     }

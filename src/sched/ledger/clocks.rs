@@ -9,6 +9,10 @@
 //! ```
 //! The queue's limit counts until the first start, and no more when a task waits again after it has run. A task that was
 //! sent is asked back by its limit of waiting first: only its worker knows whether it has started.
+//!
+//! Quick tasks that are one entry have one clock. Their worker does not say when one starts, so it is asked what it runs, four
+//! times while the first of them may run since it was sent, and as often after that; what it says then counts from when that
+//! began.
 //! Invariant: each task with limits has at most one entry in the order, at the earliest time that matters to it.
 
 use std::{
@@ -24,6 +28,23 @@ use crate::{
 /// How long a worker may take to say whether it has started a task that is asked back.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// A worker is asked so often, while one of its tasks may run, what it runs: where nobody has looked when that began, it counts
+/// from when it was asked first.
+const LOOKS: u32 = 4;
+
+/// It is asked no more often than this.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What is due of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It is over a limit. Of a limit of waiting the second time is the last word, when whoever may have started the task has
+    /// had time to say so.
+    Over { last: bool },
+    /// It, or one that is one entry with it, may have run for as long as it may.
+    Look,
+}
+
 /// A limit that a task is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {
@@ -38,6 +59,8 @@ struct Clock {
     accepted: Instant,
     /// When this run began.
     started: Option<Instant>,
+    /// From when on it may run without anybody being told: since it was sent, or its worker was asked.
+    untold: Option<Instant>,
     /// When its worker was asked to give it back, because it had waited for too long.
     asked: Option<Instant>,
     /// Its limit of waiting says no more: it has started once, or was settled by it.
@@ -47,19 +70,24 @@ struct Clock {
 }
 
 impl Clock {
-    fn next(&self) -> Option<(Instant, TimeoutStage, Duration)> {
+    /// When what is due, and of which limit; that of no stage is that its worker is to be asked.
+    fn next(&self) -> Option<(Instant, Option<TimeoutStage>, Duration)> {
         // One that is over it is on its way out.
         let run = (self.started.zip(self.limits.run)).filter(|_| self.over.is_none());
+        let untold = self.untold.zip(self.limits.run);
+        let untold = untold.filter(|_| self.started.is_none() && self.over.is_none());
         let queue = (self.limits.queue).filter(|_| !self.waited);
         let at = |from: Instant, limit: Duration, stage| {
             from.checked_add(limit).map(|at| (at, stage, limit))
         };
         [
-            (self.limits.total).and_then(|limit| at(self.accepted, limit, TimeoutStage::Deadline)),
-            run.and_then(|(from, limit)| at(from, limit, TimeoutStage::Running)),
+            (self.limits.total)
+                .and_then(|limit| at(self.accepted, limit, Some(TimeoutStage::Deadline))),
+            run.and_then(|(from, limit)| at(from, limit, Some(TimeoutStage::Running))),
+            untold.and_then(|(from, limit)| at(from, (limit / LOOKS).max(LOOK), None)),
             queue.and_then(|limit| match self.asked {
-                None => at(self.accepted, limit, TimeoutStage::Queued),
-                Some(asked) => Some((asked + ANSWER, TimeoutStage::Queued, limit)),
+                None => at(self.accepted, limit, Some(TimeoutStage::Queued)),
+                Some(asked) => Some((asked + ANSWER, Some(TimeoutStage::Queued), limit)),
             }),
         ]
         .into_iter()
@@ -107,6 +135,7 @@ impl Clocks {
                 limits,
                 accepted: now,
                 started: None,
+                untold: None,
                 asked: None,
                 waited: false,
                 over: None,
@@ -122,10 +151,37 @@ impl Clocks {
         }
     }
 
-    /// It runs from now on.
+    /// What was one entry is two, of which this is the second.
+    pub(super) fn split(&mut self, first: TaskId, second: TaskId) {
+        let Some(clock) = self.clocks.get(&first.get()) else {
+            return;
+        };
+        let due = None;
+        self.clocks.insert(
+            second.get(),
+            Clock {
+                due,
+                ..clock.clone()
+            },
+        );
+        self.change(second, |_| {});
+    }
+
+    /// It may run from now on, and nobody will be told.
+    pub(super) fn may_run(&mut self, id: TaskId, now: Instant) {
+        self.change(id, |clock| clock.untold = Some(now));
+    }
+
+    /// Whether it is not known to run.
+    pub(super) fn is_untold(&self, id: TaskId) -> bool {
+        let clock = self.clocks.get(&id.get());
+        clock.is_some_and(|clock| clock.untold.is_some() && clock.started.is_none())
+    }
+
+    /// It runs since then, if that was not known.
     pub(super) fn started(&mut self, id: TaskId, now: Instant) {
         self.change(id, |clock| {
-            clock.started = Some(now);
+            clock.started.get_or_insert(now);
             clock.waited = true;
             // Asked back too late.
             if clock
@@ -139,7 +195,7 @@ impl Clocks {
 
     /// It waits again.
     pub(super) fn waits(&mut self, id: TaskId) {
-        self.change(id, |clock| clock.started = None);
+        self.change(id, |clock| (clock.started, clock.untold) = (None, None));
     }
 
     /// The limit that it is over and has not settled by yet.
@@ -178,9 +234,8 @@ impl Clocks {
         Some((total, clock.limits.run))
     }
 
-    /// Takes a limit that is due. Returns whether it is the last word: of a limit of waiting that is the second, when whoever
-    /// may have started the task has had time to say so.
-    pub(super) fn due(&mut self, now: Instant) -> Option<(TaskId, bool)> {
+    /// Takes what is due.
+    pub(super) fn due(&mut self, now: Instant) -> Option<(TaskId, Due)> {
         let (at, id) = self.order.first().copied()?;
         if at > now {
             return None;
@@ -189,6 +244,11 @@ impl Clocks {
         let mut found = None;
         self.change(id, |clock| {
             let Some((_, stage, limit)) = clock.next() else {
+                return;
+            };
+            let Some(stage) = stage else {
+                clock.untold = Some(now);
+                found = Some(Due::Look);
                 return;
             };
             let from = match stage {
@@ -211,9 +271,9 @@ impl Clocks {
                 TimeoutStage::Running => last = false,
                 TimeoutStage::Deadline => clock.limits.total = None,
             }
-            found = Some(last);
+            found = Some(Due::Over { last });
         });
-        found.map(|last| (id, last))
+        found.map(|due| (id, due))
     }
 
     fn change(&mut self, id: TaskId, change: impl FnOnce(&mut Clock)) {

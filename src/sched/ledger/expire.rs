@@ -9,7 +9,8 @@ use std::time::Instant;
 use crate::{
     error::TimeoutStage,
     sched::ledger::{
-        At, Cancelled, Divide, Expired, Ledger, Seat, Ticket, Violation, Work, clocks::Over,
+        At, Cancelled, Divide, Expired, Ledger, Seat, Ticket, Violation, Work,
+        clocks::{Due, Over},
     },
     task::TaskId,
 };
@@ -56,7 +57,14 @@ impl<P: Work, R: Divide> Ledger<P, R> {
     /// The next task that is over one of its limits by now.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Expired<R>> {
         loop {
-            let (id, last) = self.clocks.due(now)?;
+            let (id, due) = self.clocks.due(now)?;
+            let last = match due {
+                Due::Over { last } => last,
+                Due::Look => match self.written(id) {
+                    Some((seat, _)) => return Some(Expired::Untold { seat }),
+                    None => continue,
+                },
+            };
             let Some(over) = self.clocks.over(id) else {
                 continue;
             };
@@ -92,6 +100,23 @@ impl<P: Work, R: Divide> Ledger<P, R> {
                 }
                 Cancelled::Unknown => {}
             }
+        }
+    }
+
+    /// A worker says that it polls a task, since then. Counts for one whose start it does not announce.
+    pub(crate) fn polls(&mut self, seat: Seat, ticket: Ticket, since: Instant) {
+        let covering = self.place(seat).filter(|place| ticket <= place.written);
+        let Some((_, flight)) = covering.and_then(|place| place.covering(ticket)) else {
+            return;
+        };
+        if flight.started || flight.abandoned || !self.clocks.is_untold(flight.id) {
+            return;
+        }
+        self.isolate_flight(seat, ticket);
+        if let Ok(flight) = Self::flight_mut(&mut self.places, seat, ticket) {
+            (flight.started, flight.said) = (true, true);
+            let id = flight.id;
+            self.clocks.started(id, since);
         }
     }
 

@@ -38,7 +38,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         self.expects(seat, ticket)?;
         self.isolate_flight(seat, ticket);
         let flight = Self::flight_mut(&mut self.places, seat, ticket)?;
-        if std::mem::replace(&mut flight.started, true) {
+        let said = std::mem::take(&mut flight.said);
+        if std::mem::replace(&mut flight.started, true) && !said {
             return Err(Violation::StartedTwice(ticket));
         }
         Ok(flight.id)

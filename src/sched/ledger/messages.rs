@@ -122,6 +122,8 @@ pub(crate) enum Expired<R> {
     },
     /// It has waited for too long and may have started: its worker is asked.
     Asked { seat: Seat, ticket: Ticket },
+    /// A worker may run one for longer than that may run, and has not said so: it is asked what it runs.
+    Untold { seat: Seat },
 }
 
 /// One task that was with a worker that has gone.

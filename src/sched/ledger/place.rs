@@ -42,6 +42,8 @@ pub(super) struct Flight {
     pub(super) count: u32,
     pub(super) name: u16,
     pub(super) started: bool,
+    /// That was said when its worker was asked what it runs, and may be announced yet.
+    pub(super) said: bool,
     /// When it was handed over for writing.
     pub(super) sent: Option<Instant>,
     pub(super) cancelling: bool,

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     error::TimeoutEnd,
-    sched::Expired,
+    sched::{Expired, Seat, Ticket},
     supervisor::{
         PoolCore,
         core::{
@@ -52,6 +52,16 @@ impl PoolCore {
         drop(alarm);
     }
 
+    /// A worker says that it polls a task, for so long by now.
+    pub(crate) fn polls(&self, seat: Seat, ticket: Ticket, lasted: Duration) {
+        let mut state = self.lock();
+        let since = Instant::now().checked_sub(lasted);
+        if let Some(since) = since {
+            state.ledger.polls(seat, ticket, since);
+            state.set_alarm();
+        }
+    }
+
     /// Ends the tasks that are over their limits by now, and lets those run again whose time has come. Returns when to look again; `waker` is woken when that is earlier.
     pub(crate) fn expire(&self, waker: &Waker) -> Option<Instant> {
         let mut after = After::default();
@@ -82,6 +92,7 @@ impl PoolCore {
                         }
                     }
                     Expired::Asked { seat, ticket } => state.ask_back(seat, ticket),
+                    Expired::Untold { seat } => state.ask_what_runs(seat),
                 }
             }
             if state.ledger.release(now) {

@@ -198,12 +198,12 @@ impl PoolCore {
             self.assign(state);
             state.set_alarm();
             after.replaced = state.ledger.take_replaced();
-            // What has limits is looked after one by one.
-            let unlimited = |name: &u16| {
+            // What has limits is looked after one by one, but for that to run.
+            let run_only = |name: &u16| {
                 let limits = self.config.limits(*name, TimeLimits::default());
-                limits.is_none()
+                limits.is_run_only()
             };
-            let name = self.config.table.index(name).filter(unlimited);
+            let name = self.config.table.index(name).filter(run_only);
             Appetite {
                 in_flight: state.ledger.quantities().in_flight,
                 bundle: name.map_or(1, |name| state.ledger.bundle_of(name)),

@@ -118,6 +118,17 @@ impl State {
         }
     }
 
+    /// Has the session of a seat ask its worker what it runs.
+    pub(super) fn ask_what_runs(&mut self, seat: Seat) {
+        let ping = ControlToWorker::Ping { nonce: 0 };
+        if let Some(lane) = self.lanes.get_mut(seat.index())
+            && !lane.control.contains(&ping)
+        {
+            lane.control.push(ping);
+            lane.signal.raise();
+        }
+    }
+
     /// Has the session of a seat begin the ladder of a task.
     pub(super) fn begin_ladder(
         &mut self,

@@ -134,6 +134,10 @@ impl Running<'_> {
         {
             partial.excuse(Instant::now());
         }
+        if let Some((ticket, micros)) = running {
+            let (core, seat) = (self.session.core, self.session.attached.seat);
+            core.polls(seat, ticket, Duration::from_micros(micros));
+        }
         self.take_pulse(running);
         let holder = running
             .filter(|(_, micros)| Duration::from_micros(*micros) >= HELD)

@@ -64,6 +64,7 @@ fn seal(tasks: &mut Run<TaskRun>, writer: &mut FrameWriter<HostFrame>) -> Result
                 attempt,
                 name,
                 tasks,
+                run: None,
             };
             return writer.frame_with(&header, bytes);
         }
@@ -92,6 +93,7 @@ impl Running<'_> {
                 let index = session.indexes.get(usize::from(task.name)).copied();
                 let name = index.unwrap_or(u16::MAX);
                 sent += task.count as usize;
+                let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 if task.count > 1 {
                     broken |= seal(run, writer).is_err();
                     let header = HostFrame::Tasks {
@@ -100,6 +102,7 @@ impl Running<'_> {
                         attempt: task.attempt,
                         name,
                         tasks: task.count,
+                        run: task.left.and_then(|(_, run)| run).map(micros),
                     };
                     broken |= writer.frame_with(&header, task.payload.body()).is_err();
                     return;
@@ -116,7 +119,6 @@ impl Running<'_> {
                 broken |= seal(run, writer).is_err();
                 let attachments = lengths(task.payload);
                 let ticket = task.ticket;
-                let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
                 let left = task.left.map(|(total, run)| TimeLeft {
                     total: total.map(micros),
                     run: run.map(micros),

@@ -49,7 +49,7 @@ pub(super) fn complete<T>(values: &[(T, &[u8])], number: impl Fn(&T) -> usize, v
 
 #[test]
 fn host_frames() {
-    let values: [(HostFrame, &[u8]); 6] = [
+    let values: [(HostFrame, &[u8]); 7] = [
         (
             HostFrame::Welcome(Welcome {
                 concurrency: 16,
@@ -98,8 +98,20 @@ fn host_frames() {
                 attempt: 2,
                 name: 3,
                 tasks: 4,
+                run: None,
             },
-            &[4, 172, 2, 173, 2, 2, 3, 4],
+            &[4, 172, 2, 173, 2, 2, 3, 4, 0],
+        ),
+        (
+            HostFrame::Tasks {
+                ticket: 300,
+                id: 301,
+                attempt: 2,
+                name: 3,
+                tasks: 4,
+                run: Some(300),
+            },
+            &[4, 172, 2, 173, 2, 2, 3, 4, 1, 172, 2],
         ),
     ];
     // A variant without its bytes above does not compile here.

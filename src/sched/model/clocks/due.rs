@@ -23,9 +23,37 @@ pub(super) struct Known {
     pub(super) cancelled: bool,
     pub(super) over: Option<TimeoutStage>,
     pub(super) asked: Option<Instant>,
+    /// It came as one with others.
+    pub(super) joined: bool,
+    /// When it was sent as one with others, from when on it may run without anybody being told.
+    pub(super) untold: Option<Instant>,
+    /// Its worker has said that it runs, and did not announce it.
+    pub(super) said: bool,
 }
 
 impl Known {
+    pub(super) fn new(limits: TimeLimits, accepted: Instant, idempotent: bool) -> Self {
+        Self {
+            limits,
+            accepted,
+            idempotent,
+            sent: None,
+            started: None,
+            ever_started: false,
+            cancelled: false,
+            over: None,
+            asked: None,
+            joined: false,
+            untold: None,
+            said: false,
+        }
+    }
+
+    fn is_with(&self, seat: Seat) -> bool {
+        let with = self.sent;
+        with.is_some_and(|(worker, _)| worker as usize == seat.index())
+    }
+
     /// Which limit it is over, the one that was due first if there are several.
     fn due(&self, now: Instant) -> Option<TimeoutStage> {
         let at = |from: Instant, limit: Option<Duration>| limit.map(|limit| from + limit);
@@ -59,9 +87,9 @@ impl World {
         while let Some(expired) = self.ledger.expire(now) {
             match expired {
                 Expired::Waiting { reply, over, ran } => {
-                    self.is_due(reply, over);
-                    assert_eq!(ran, self.tasks[&reply].ever_started);
-                    let known = self.settles(reply, reply).unwrap();
+                    self.is_due(reply.0, over);
+                    assert_eq!(ran, self.tasks[&reply.0].ever_started);
+                    let known = self.settles(reply.0, reply).unwrap();
                     assert_eq!(known.sent, None);
                 }
                 Expired::Flight {
@@ -72,7 +100,7 @@ impl World {
                 } => {
                     let id = self.with(seat, ticket);
                     if let Some((reply, over)) = reply {
-                        self.is_due(reply, over);
+                        self.is_due(reply.0, over);
                         self.settles(id, reply);
                         continue;
                     }
@@ -84,6 +112,14 @@ impl World {
                     assert_eq!(over.stage, TimeoutStage::Running);
                     self.is_due(id, over);
                     self.tasks.get_mut(&id).unwrap().over = Some(over.stage);
+                }
+                Expired::Untold { seat } => {
+                    let mut tasks = self.tasks.values();
+                    let reason = tasks.find(|known| {
+                        known.joined && known.is_with(seat) && known.started.is_none()
+                    });
+                    assert!(reason.is_some(), "it is asked for no reason");
+                    self.asked[seat.index()] = now;
                 }
                 Expired::Asked { seat, ticket } => {
                     let id = self.with(seat, ticket);
@@ -98,6 +134,16 @@ impl World {
         }
         let due = self.tasks.values().find(|known| known.due(now).is_some());
         assert!(due.is_none(), "not found: {due:?}");
+        for known in self.tasks.values() {
+            let ends = known.cancelled || known.over.is_some();
+            if let (Some(sent), Some(run)) = (known.untold, known.limits.run)
+                && let (None, Some((worker, _)), false) = (known.started, known.sent, ends)
+            {
+                let asked = sent.max(self.asked[worker as usize]);
+                let often = (run / 4).max(Duration::from_millis(5));
+                assert!(now < asked + often, "nobody has asked: {known:?}");
+            }
+        }
         assert!(self.ledger.next_due().is_none_or(|due| due > now));
     }
 

@@ -3,6 +3,7 @@
 //! Belongs here: what is due, when, and what becomes of it. Does not belong here: order and limits of other kinds.
 
 mod due;
+mod events;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,8 @@ use due::Known;
 use crate::{
     error::TimeoutStage,
     sched::{
-        Cancelled, Death, Doing, Finished, Ledger, NewTask, Over, Seat, Verdict,
+        Cancelled, Death, Divide, Doing, Finished, Ledger, NewTask, Over, ReadAhead, Seat, Verdict,
+        Work,
         model::{RULES, Run},
     },
     task::{Slot, TaskId, Terms, TimeLimits},
@@ -25,9 +27,13 @@ const WORKERS: u32 = 2;
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Submit(TimeLimits, bool),
+    /// So many, as one.
+    SubmitMany(Option<Duration>, u32),
     Passes(u64),
     Send(u32),
     Start(u64),
+    /// It has run without anybody being told, for so long by now, and its worker says so.
+    Says(u64, u64),
     Finish(u64),
     EndAsAsked(u64),
     Refuse(u64),
@@ -36,11 +42,36 @@ enum Event {
     Lose(u32),
 }
 
+/// What stands for several tasks in the model: the first, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Several(u64, u32);
+
+impl Divide for Several {
+    fn split_off(&mut self, at: u32) -> Self {
+        let rest = Self(self.0 + u64::from(at), self.1 - at);
+        self.1 = at;
+        rest
+    }
+}
+
+impl Work for Several {
+    fn bytes(&self) -> usize {
+        self.1 as usize
+    }
+}
+
 struct World {
-    ledger: Ledger<(), u64>,
+    ledger: Ledger<Several, Several>,
     now: Instant,
     tasks: BTreeMap<u64, Known>,
     settled: BTreeMap<u64, u32>,
+    /// When each worker was asked last what it runs.
+    asked: [Instant; WORKERS as usize],
+}
+
+fn up(ledger: &mut Ledger<Several, Several>, worker: u32) {
+    assert_eq!(ledger.up(Slot::new(worker), 2, None), seat(worker));
+    ledger.paced(seat(worker), 0, 1000).unwrap();
 }
 
 fn seat(worker: u32) -> Seat {
@@ -51,61 +82,26 @@ impl World {
     fn new() -> Self {
         let now = Instant::now();
         let mut ledger = Ledger::new([("name", None)], RULES, None, now);
+        ledger.read_ahead(ReadAhead {
+            time: Duration::from_micros(200),
+            bytes: 1 << 20,
+            started: 1000,
+        });
         for worker in 0..WORKERS {
-            assert_eq!(ledger.up(Slot::new(worker), 2, None), seat(worker));
+            up(&mut ledger, worker);
         }
         Self {
             ledger,
             now,
             tasks: BTreeMap::new(),
             settled: BTreeMap::new(),
+            asked: [now; WORKERS as usize],
         }
     }
 
-    fn event(&self, run: &mut Run<Event>) -> Event {
-        let random = &mut run.random;
-        let all: Vec<u64> = self.tasks.keys().copied().collect();
-        let sent = |known: &&Known| known.sent.is_some();
-        let of = |wanted: &dyn Fn(&Known) -> bool| -> Vec<u64> {
-            let known = self
-                .tasks
-                .iter()
-                .filter(|(_, known)| sent(known) && wanted(known));
-            known.map(|(id, _)| *id).collect()
-        };
-        let fresh = of(&|known| known.started.is_none());
-        let started = of(&|known| known.started.is_some());
-        let ending = of(&|known| known.cancelled || known.over.is_some());
-        let worker = random.below(WORKERS as usize) as u32;
-        let found = match random.below(100) {
-            0..=24 => {
-                let mut limit = |most: usize| {
-                    let millis = random.between(1, most) as u64;
-                    random.odds(1, 2).then(|| Duration::from_millis(millis))
-                };
-                let limits = TimeLimits {
-                    total: limit(3000),
-                    queue: limit(300),
-                    run: limit(300),
-                };
-                Some(Event::Submit(limits, random.odds(1, 2)))
-            }
-            25..=44 => Some(Event::Send(worker)),
-            45..=59 => random.pick(&fresh).map(Event::Start),
-            60..=69 => random.pick(&started).map(Event::Finish),
-            70..=74 => random.pick(&ending).map(Event::EndAsAsked),
-            75..=77 => random.pick(&fresh).map(Event::Refuse),
-            78..=80 => random.pick(&fresh).map(Event::GiveBack),
-            81..=83 => random.pick(&all).map(|id| Event::Cancel(id, id % 2 == 0)),
-            84 => Some(Event::Lose(worker)),
-            _ => None,
-        };
-        found.unwrap_or_else(|| Event::Passes(random.between(1, 120) as u64))
-    }
-
     /// Its reply has come out.
-    fn settles(&mut self, id: u64, reply: u64) -> Option<Known> {
-        assert_eq!(id, reply);
+    fn settles(&mut self, id: u64, reply: Several) -> Option<Known> {
+        assert_eq!(Several(id, 1), reply);
         *self.settled.entry(id).or_default() += 1;
         self.tasks.remove(&id)
     }
@@ -122,29 +118,45 @@ impl World {
                 let next = self.settled.len() as u64 + self.tasks.len() as u64 + 1;
                 let task = NewTask {
                     name: 0,
-                    payload: (),
+                    payload: Several(next, 1),
                     bytes: 1,
                     terms: Terms {
                         idempotent,
                         ..Terms::default()
                     },
                     limits,
-                    reply: next,
+                    reply: Several(next, 1),
                 };
                 let id = self.ledger.accept(task, None, || now).unwrap();
                 assert_eq!(id.get(), next);
-                let known = Known {
-                    limits,
-                    accepted: now,
-                    idempotent,
-                    sent: None,
-                    started: None,
-                    ever_started: false,
-                    cancelled: false,
-                    over: None,
-                    asked: None,
+                self.tasks.insert(next, Known::new(limits, now, idempotent));
+            }
+            Event::SubmitMany(run, count) => {
+                let next = self.settled.len() as u64 + self.tasks.len() as u64 + 1;
+                let limits = TimeLimits {
+                    run,
+                    ..TimeLimits::default()
                 };
-                self.tasks.insert(next, known);
+                let all = NewTask {
+                    name: 0,
+                    payload: Several(next, count),
+                    bytes: count as usize,
+                    terms: Terms {
+                        idempotent: true,
+                        ..Terms::default()
+                    },
+                    limits,
+                    reply: Several(next, count),
+                };
+                let id = self.ledger.accept_bundle(all, count, None, || now);
+                assert_eq!(id.unwrap().get(), next);
+                for id in next..next + u64::from(count) {
+                    let known = Known {
+                        joined: true,
+                        ..Known::new(limits, now, true)
+                    };
+                    self.tasks.insert(id, known);
+                }
             }
             Event::Passes(millis) => {
                 self.now += Duration::from_millis(millis);
@@ -157,12 +169,16 @@ impl World {
                     seat(worker),
                     || now,
                     |task| {
-                        sent.push((task.id.get(), task.ticket, task.left));
+                        for nth in 0..task.count {
+                            let (id, ticket) = (task.id.after(nth), task.ticket + u64::from(nth));
+                            sent.push((id.get(), ticket, task.left, task.count > 1));
+                        }
                     },
                 );
-                for (id, ticket, left) in sent {
+                for (id, ticket, left, together) in sent {
                     let known = self.tasks.get_mut(&id).unwrap();
                     known.sent = Some((worker, ticket));
+                    known.untold = together.then_some(now);
                     assert_eq!(left.is_some(), !known.limits.is_none());
                     let total = known
                         .limits
@@ -174,7 +190,8 @@ impl World {
             Event::Start(id) => {
                 let known = self.tasks.get_mut(&id).unwrap();
                 let (worker, ticket) = known.sent.unwrap();
-                known.started = Some(now);
+                known.started.get_or_insert(now);
+                known.said = false;
                 known.ever_started = true;
                 if known.over == Some(TimeoutStage::Queued) {
                     known.over = None;
@@ -182,6 +199,17 @@ impl World {
                 let started = self.ledger.started(seat(worker), ticket).unwrap();
                 assert_eq!(started.get(), id);
                 self.ledger.runs(started, || now);
+            }
+            Event::Says(id, millis) => {
+                let (worker, ticket) = self.tasks[&id].sent.unwrap();
+                let since = now.checked_sub(Duration::from_millis(millis)).unwrap();
+                self.ledger.polls(seat(worker), ticket, since);
+                let known = self.tasks.get_mut(&id).unwrap();
+                if known.limits.run.is_some() {
+                    known.started = Some(since);
+                    (known.ever_started, known.said) = (true, true);
+                    self.expire();
+                }
             }
             Event::Finish(id) => {
                 let (worker, ticket) = self.tasks[&id].sent.unwrap();
@@ -236,7 +264,8 @@ impl World {
                     }
                     None => {
                         assert!(!known.cancelled && known.over.is_none());
-                        self.tasks.get_mut(&id).unwrap().sent = None;
+                        let known = self.tasks.get_mut(&id).unwrap();
+                        (known.sent, known.untold) = (None, None);
                     }
                 }
             }
@@ -275,10 +304,10 @@ impl World {
                     if known.sent.is_some_and(|(with, _)| with == worker) {
                         assert!(known.idempotent || known.started.is_none());
                         (known.sent, known.started) = (None, None);
+                        (known.untold, known.said) = (None, false);
                     }
                 }
-                let slot = Slot::new(worker);
-                assert_eq!(self.ledger.up(slot, 2, None), seat(worker));
+                up(&mut self.ledger, worker);
             }
         }
     }
