@@ -44,6 +44,9 @@ pub(super) struct Session {
     names: usize,
     /// The task at the head of the queue has been announced, in the bytes before this position.
     announced: Option<u64>,
+    /// One that was announced has started since anything was written: should it have ended, the host must not take it for the one
+    /// that holds the loop from now on.
+    owed: bool,
     /// How late the loop is, if that is to be told.
     lag: Option<Lag>,
 }
@@ -66,6 +69,7 @@ impl Session {
             last_read: 0,
             names: executor.names(),
             announced: None,
+            owed: false,
             lag,
             executor,
         }
@@ -236,6 +240,12 @@ impl Session {
             let Some(next) = self.queue.next() else {
                 return true;
             };
+            let loud = next.announced || self.executor.is_loud(next.name);
+            if !loud && std::mem::take(&mut self.owed) {
+                self.executor.out.flush_now();
+                self.executor.flushed();
+                now = None;
+            }
             if self.announced.is_none() && self.start_several(&mut now, began) {
                 if now.is_some_and(|now| now - began > TURN) {
                     return false;
@@ -243,7 +253,6 @@ impl Session {
                 continue;
             }
             let (ticket, until) = (next.ticket, next.limits.and_then(|limits| limits.until));
-            let loud = next.announced || self.executor.is_loud(next.name);
             // Once, and first of all: of a task that was given back the host must hear nothing more.
             if self.announced.is_none() && !self.board.start(ticket) {
                 self.queue.take();
@@ -282,6 +291,7 @@ impl Session {
                 return true;
             }
             let announced = self.announced.take().is_some();
+            self.owed |= announced;
             let Some(task) = self.queue.take() else {
                 return true;
             };

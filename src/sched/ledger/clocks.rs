@@ -10,9 +10,10 @@
 //! The queue's limit counts until the first start, and no more when a task waits again after it has run. A task that was
 //! sent is asked back by its limit of waiting first: only its worker knows whether it has started.
 //!
-//! Quick tasks that are one entry have one clock. Their worker does not say when one starts, so it is asked what it runs, four
-//! times while the first of them may run since it was sent, and as often after that; what it says then counts from when that
-//! began.
+//! Quick tasks that are one entry have one clock. Their worker does not say when one starts, so it is asked what it polls, four
+//! times while the first of them may run since it was sent, and as often after that. Only what it polls when it is asked and has
+//! polled for too long is over its limit: one that it had polled before may have ended, behind which another keeps it from
+//! saying so.
 //! Invariant: each task with limits has at most one entry in the order, at the earliest time that matters to it.
 
 use std::{
@@ -28,7 +29,7 @@ use crate::{
 /// How long a worker may take to say whether it has started a task that is asked back.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// A worker is asked so often, while one of its tasks may run, what it runs: where nobody has looked when that began, it counts
+/// A worker is asked so often, while one of its tasks may run, what it polls: where nobody has looked when that began, it counts
 /// from when it was asked first.
 const LOOKS: u32 = 4;
 
@@ -59,8 +60,8 @@ struct Clock {
     accepted: Instant,
     /// When this run began.
     started: Option<Instant>,
-    /// From when on it may run without anybody being told: since it was sent, or its worker was asked.
-    untold: Option<Instant>,
+    /// It may run without anybody being told: when its worker is to be asked what it polls.
+    look: Option<Instant>,
     /// When its worker was asked to give it back, because it had waited for too long.
     asked: Option<Instant>,
     /// Its limit of waiting says no more: it has started once, or was settled by it.
@@ -70,12 +71,18 @@ struct Clock {
 }
 
 impl Clock {
+    /// Its worker is to be asked, but not now.
+    fn looks_again(&mut self, now: Instant) {
+        let often = self.limits.run.map(|run| (run / LOOKS).max(LOOK));
+        self.look = often.and_then(|often| now.checked_add(often));
+    }
+
     /// When what is due, and of which limit; that of no stage is that its worker is to be asked.
     fn next(&self) -> Option<(Instant, Option<TimeoutStage>, Duration)> {
         // One that is over it is on its way out.
         let run = (self.started.zip(self.limits.run)).filter(|_| self.over.is_none());
-        let untold = self.untold.zip(self.limits.run);
-        let untold = untold.filter(|_| self.started.is_none() && self.over.is_none());
+        let look = self.look.zip(self.limits.run);
+        let look = look.filter(|_| self.started.is_none() && self.over.is_none());
         let queue = (self.limits.queue).filter(|_| !self.waited);
         let at = |from: Instant, limit: Duration, stage| {
             from.checked_add(limit).map(|at| (at, stage, limit))
@@ -84,7 +91,7 @@ impl Clock {
             (self.limits.total)
                 .and_then(|limit| at(self.accepted, limit, Some(TimeoutStage::Deadline))),
             run.and_then(|(from, limit)| at(from, limit, Some(TimeoutStage::Running))),
-            untold.and_then(|(from, limit)| at(from, (limit / LOOKS).max(LOOK), None)),
+            look.map(|(at, limit)| (at, None, limit)),
             queue.and_then(|limit| match self.asked {
                 None => at(self.accepted, limit, Some(TimeoutStage::Queued)),
                 Some(asked) => Some((asked + ANSWER, Some(TimeoutStage::Queued), limit)),
@@ -135,7 +142,7 @@ impl Clocks {
                 limits,
                 accepted: now,
                 started: None,
-                untold: None,
+                look: None,
                 asked: None,
                 waited: false,
                 over: None,
@@ -169,13 +176,23 @@ impl Clocks {
 
     /// It may run from now on, and nobody will be told.
     pub(super) fn may_run(&mut self, id: TaskId, now: Instant) {
-        self.change(id, |clock| clock.untold = Some(now));
+        self.change(id, |clock| clock.looks_again(now));
     }
 
-    /// Whether it is not known to run.
-    pub(super) fn is_untold(&self, id: TaskId) -> bool {
-        let clock = self.clocks.get(&id.get());
-        clock.is_some_and(|clock| clock.untold.is_some() && clock.started.is_none())
+    /// It, or one that is one entry with it, is polled since then. Returns whether that is for too long; if not, that is looked at
+    /// again when it will be.
+    pub(super) fn polls(&mut self, id: TaskId, since: Instant, now: Instant) -> bool {
+        let mut over = false;
+        self.change(id, |clock| {
+            let Some((look, run)) = clock.look.zip(clock.limits.run) else {
+                return;
+            };
+            if let Some(end) = since.checked_add(run) {
+                over = end <= now && clock.started.is_none();
+                clock.look = Some(look.min(end.max(now)));
+            }
+        });
+        over
     }
 
     /// It runs since then, if that was not known.
@@ -195,7 +212,7 @@ impl Clocks {
 
     /// It waits again.
     pub(super) fn waits(&mut self, id: TaskId) {
-        self.change(id, |clock| (clock.started, clock.untold) = (None, None));
+        self.change(id, |clock| (clock.started, clock.look) = (None, None));
     }
 
     /// The limit that it is over and has not settled by yet.
@@ -247,7 +264,7 @@ impl Clocks {
                 return;
             };
             let Some(stage) = stage else {
-                clock.untold = Some(now);
+                clock.looks_again(now);
                 found = Some(Due::Look);
                 return;
             };

@@ -104,12 +104,13 @@ impl<P: Work, R: Divide> Ledger<P, R> {
     }
 
     /// A worker says that it polls a task, since then. Counts for one whose start it does not announce.
-    pub(crate) fn polls(&mut self, seat: Seat, ticket: Ticket, since: Instant) {
+    pub(crate) fn polls(&mut self, seat: Seat, ticket: Ticket, since: Instant, now: Instant) {
         let covering = self.place(seat).filter(|place| ticket <= place.written);
         let Some((_, flight)) = covering.and_then(|place| place.covering(ticket)) else {
             return;
         };
-        if flight.started || flight.abandoned || !self.clocks.is_untold(flight.id) {
+        let (id, counts) = (flight.id, !flight.started && !flight.abandoned);
+        if !counts || !self.clocks.polls(id, since, now) {
             return;
         }
         self.isolate_flight(seat, ticket);

@@ -55,9 +55,9 @@ impl PoolCore {
     /// A worker says that it polls a task, for so long by now.
     pub(crate) fn polls(&self, seat: Seat, ticket: Ticket, lasted: Duration) {
         let mut state = self.lock();
-        let since = Instant::now().checked_sub(lasted);
-        if let Some(since) = since {
-            state.ledger.polls(seat, ticket, since);
+        let now = Instant::now();
+        if let Some(since) = now.checked_sub(lasted) {
+            state.ledger.polls(seat, ticket, since, now);
             state.set_alarm();
         }
     }

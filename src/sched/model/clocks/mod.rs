@@ -203,9 +203,10 @@ impl World {
             Event::Says(id, millis) => {
                 let (worker, ticket) = self.tasks[&id].sent.unwrap();
                 let since = now.checked_sub(Duration::from_millis(millis)).unwrap();
-                self.ledger.polls(seat(worker), ticket, since);
+                self.ledger.polls(seat(worker), ticket, since, now);
                 let known = self.tasks.get_mut(&id).unwrap();
-                if known.limits.run.is_some() {
+                let run = known.limits.run;
+                if run.is_some_and(|run| since + run <= now) {
                     known.started = Some(since);
                     (known.ever_started, known.said) = (true, true);
                     self.expire();
