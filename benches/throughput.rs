@@ -5,9 +5,16 @@
 
 mod common;
 
-use std::{collections::VecDeque, io, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, Instant},
+};
 
-use actix_multiprocess::{NoError, Pool, PoolBuilder, Task, TaskContext, WorkerSpec};
+use actix_multiprocess::{
+    NoError, Pool, PoolBuilder, Submit, Task, TaskContext, TaskError, WorkerSpec,
+};
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -23,6 +30,27 @@ impl Task for Noop {
     type Error = NoError;
     type State = ();
     async fn run(self, _: TaskContext<()>) -> Result<[u8; 8], NoError> {
+        Ok(self.0)
+    }
+}
+
+/// One in so many fails, and one in so many is cancelled.
+const ODD: usize = 1000;
+
+/// The same with a failure among so many.
+#[derive(Serialize, Deserialize)]
+struct Fallible([u8; 8]);
+
+impl Task for Fallible {
+    const NAME: &'static str = "fallible";
+    type Output = [u8; 8];
+    const IDEMPOTENT: bool = true;
+    type Error = u32;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<[u8; 8], u32> {
+        if u64::from_le_bytes(self.0).is_multiple_of(ODD as u64) {
+            return Err(7);
+        }
         Ok(self.0)
     }
 }
@@ -67,7 +95,7 @@ const ROWS: [(&str, How, Bar); 4] = [
 ];
 
 fn main() -> Outcome {
-    let workers = WorkerSpec::new().task::<Noop>().init();
+    let workers = WorkerSpec::new().task::<Noop>().task::<Fallible>().init();
     common::bare_child(serve)?;
     let args = Args::parse()?;
     let tasks = args.amount(400_000, 20_000);
@@ -103,6 +131,7 @@ fn main() -> Outcome {
                 table.add(name, Unit::PerSecond, bar, product, bare);
             }
         }
+        alone(&args, &mut table, round > 0, &system, &default, tasks)?;
     }
     a.close()?;
     b.close()?;
@@ -111,6 +140,86 @@ fn main() -> Outcome {
     }
     table.print();
     Ok(())
+}
+
+/// What is held to figures, not to the bare side.
+fn alone(
+    args: &Args,
+    table: &mut Table,
+    counts: bool,
+    system: &actix_rt::SystemRunner,
+    pool: &Pool,
+    tasks: usize,
+) -> Outcome {
+    let name = "`map`, defaults";
+    if args.wants(name) {
+        let plain = system.block_on(map(pool, tasks))?;
+        let limited = system.block_on(limited(pool, tasks))?;
+        if counts {
+            table.add_alone(name, Unit::PerSecond, Bar::AtLeast(10e6), plain);
+            let name = "`map`, each with `run_timeout`, 1 in 1,000 failing, 1 in 1,000 cancelled; bare: plain `map`";
+            table.add(name, Unit::PerSecond, Bar::AtLeast(0.8), limited, plain);
+        }
+    }
+    let name = "1,024 submits outstanding";
+    if args.wants(name) {
+        let here = system.block_on(submits(pool, tasks))?;
+        let there = elsewhere(system, pool, tasks)?;
+        if counts {
+            table.add_alone(name, Unit::PerSecond, Bar::AtLeast(1.5e6), here);
+            let name = "1,024 submits outstanding, of another thread";
+            table.add_alone(name, Unit::PerSecond, Bar::AtLeast(1e6), there);
+        }
+    }
+    Ok(())
+}
+
+/// Tasks a second of one map with a limit on each and some that do not end well.
+async fn limited(pool: &Pool, tasks: usize) -> Outcome<f64> {
+    let began = Instant::now();
+    let mut results = pool
+        .map((0..tasks as u64).map(|number| {
+            Submit::from(Fallible(number.to_le_bytes())).run_timeout(Duration::from_secs(10))
+        }))
+        .unordered();
+    let (mut settled, mut failed) = (0, 0);
+    let mut cancelled = Vec::with_capacity(tasks / ODD);
+    while let Some((_, result)) = results.next().await {
+        settled += 1;
+        failed += usize::from(matches!(result, Err(TaskError::Failed(7))));
+        if settled % ODD == 0 {
+            let handle = pool.submit(Noop([0; 8]));
+            handle.cancel();
+            cancelled.push(handle);
+        }
+    }
+    for handle in cancelled {
+        // It may have been too late.
+        let _ = handle.await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    if (settled, failed) != (tasks, tasks.div_ceil(ODD)) {
+        return Err(format!("{settled} settled, {failed} failed of {tasks}").into());
+    }
+    Ok(tasks as f64 / seconds)
+}
+
+/// Tasks a second of a caller on a thread of its own.
+fn elsewhere(system: &actix_rt::SystemRunner, pool: &Pool, tasks: usize) -> Outcome<f64> {
+    let (pool, (tell, told)) = (pool.clone(), tokio::sync::oneshot::channel());
+    let caller = std::thread::spawn(move || {
+        let runtime = common::runtime().map_err(|error| error.to_string());
+        let rate = runtime.and_then(|runtime| {
+            runtime
+                .block_on(submits(&pool, tasks))
+                .map_err(|error| error.to_string())
+        });
+        // Whoever waits has gone only with the whole benchmark.
+        let _ = tell.send(rate);
+    });
+    let rate = system.block_on(told)?;
+    caller.join().map_err(|_| "the caller has panicked")?;
+    Ok(rate?)
 }
 
 /// Tasks a second of one map.

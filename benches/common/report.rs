@@ -133,7 +133,7 @@ impl Table {
                 ratio.most,
                 Spread::of(row.product.iter().copied()).show(row.unit),
                 Spread::of(row.bare.iter().copied()).show(row.unit),
-                row.bar.verdict(ratio.median, ""),
+                row.bar.verdict(ratio.median, |limit| limit.to_string()),
             );
         }
         if !alone.is_empty() {
@@ -146,22 +146,24 @@ impl Table {
                 "| {} | {} | {} |",
                 row.name,
                 figure.show(row.unit),
-                row.bar.verdict(figure.median, row.unit.name()),
+                row.bar.verdict(figure.median, |limit| {
+                    let limit = format!("{} {}", row.unit.show(limit), row.unit.name());
+                    limit.trim_end().to_owned()
+                }),
             );
         }
     }
 }
 
 impl Bar {
-    fn verdict(self, median: f64, unit: &str) -> String {
+    fn verdict(self, median: f64, show: impl Fn(f64) -> String) -> String {
         let (sign, limit, met) = match self {
             Self::None => return "–".to_owned(),
             Self::AtMost(limit) => ('≤', limit, median <= limit),
             Self::AtLeast(limit) => ('≥', limit, median >= limit),
         };
-        let bar = format!("{sign} {limit} {unit}");
         let met = if met { "met" } else { "missed" };
-        format!("{}, {met}", bar.trim_end())
+        format!("{sign} {}, {met}", show(limit))
     }
 }
 

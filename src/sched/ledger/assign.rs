@@ -106,8 +106,14 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             return Step::Kept;
         }
         let choice = match terms.key {
-            None => (self.pick(id, terms.exclusive, awaited_only))
-                .or_else(|| self.pick_ahead(id, awaited_only)),
+            None => self.pick_favourite(id, awaited_only).or_else(|| {
+                let choice = (self.pick(id, terms.exclusive, awaited_only))
+                    .or_else(|| self.pick_ahead(id, awaited_only));
+                if let Some(choice) = &choice {
+                    self.favour(id, choice);
+                }
+                choice
+            }),
             Some(key) => {
                 let Some(index) = self.home(key) else {
                     return Step::Blocked;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// So much of what may wait in a worker is one bundle at most: the others keep it busy meanwhile.
-const PART: u64 = 4;
+pub(super) const PART: u64 = 4;
 
 /// What stands for several tasks in a row.
 pub(crate) trait Divide: Sized {

@@ -13,6 +13,7 @@ mod bundle;
 mod by_class;
 mod clocks;
 mod expire;
+mod favourite;
 mod flight;
 mod keys;
 mod line;
@@ -45,6 +46,7 @@ use crate::{
             blame::Blame,
             by_class::ByClass,
             clocks::Clocks,
+            favourite::Favourite,
             keys::Keys,
             line::{Line, Order},
             place::Place,
@@ -164,6 +166,7 @@ pub(crate) struct Ledger<P, R> {
     /// Of tasks that have time limits.
     clocks: Clocks,
     cursor: usize,
+    favourite: Option<Favourite>,
 }
 
 impl<P: Work, R: Divide> Ledger<P, R> {
@@ -207,6 +210,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             names: names.collect(),
             clocks: Clocks::default(),
             cursor: 0,
+            favourite: None,
         }
     }
 

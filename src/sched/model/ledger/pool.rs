@@ -140,6 +140,7 @@ impl Pool {
                 limits,
                 custom,
                 ahead,
+                favourite: None,
                 sent_as_one: false,
                 now: 0,
                 ages_from: None,

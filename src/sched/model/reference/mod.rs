@@ -91,6 +91,8 @@ pub(super) struct Reference {
     pub(super) custom: bool,
     /// How far tasks are sent ahead, if they are.
     pub(super) ahead: Option<ReadAhead>,
+    /// Which worker, of which epoch, quick tasks go to, and for how much longer.
+    pub(super) favourite: Option<(usize, u64, u128)>,
     /// The last assignment sent several tasks as one.
     pub(super) sent_as_one: bool,
     /// In tenths of a second.

@@ -1,6 +1,6 @@
 //! Which task goes next, and which workers it may go to: all that wait are looked at each time.
 
-use super::{At, Reference};
+use super::{At, Reference, Task};
 use crate::sched::ledger::candidates;
 
 /// What the turn of a task leads to.
@@ -81,6 +81,9 @@ impl Reference {
             return Turn::Kept;
         }
         let Some(key) = terms.key else {
+            if let Some(favourite) = self.goes_to_favourite(&task, awaited_only) {
+                return Turn::Goes(vec![favourite]);
+            }
             let mut free: Vec<usize> = (0..self.workers.len()).collect();
             free.retain(|index| {
                 let worker = &self.workers[*index];
@@ -133,6 +136,34 @@ impl Reference {
             worker.reserved = Some(id);
         }
         Turn::Kept
+    }
+
+    fn goes_to_favourite(&self, task: &Task, awaited_only: bool) -> Option<usize> {
+        let ((index, epoch, left), most) = self.favourite.zip(self.ahead)?;
+        let (worker, terms) = (&self.workers[index], task.terms);
+        let ahead = terms.read_ahead.unwrap_or(terms.idempotent)
+            && worker.admits_ahead(task.name, task.bytes, 1, most);
+        let quick = worker.is_paced(task.name) && u128::from(worker.pace(task.name)) <= left;
+        let goes = worker.epoch == epoch
+            && !terms.exclusive
+            && !self.custom
+            && quick
+            && (worker.admits(false) || ahead)
+            && !self.is_reserved(index, awaited_only);
+        goes.then_some(index)
+    }
+
+    /// A task without a key goes there.
+    fn favours(&mut self, task: &Task, awaited_only: bool, to: usize) {
+        let worker = &self.workers[to];
+        let left = match (self.favourite, self.ahead) {
+            (Some((_, _, left)), _) if self.goes_to_favourite(task, awaited_only).is_some() => left,
+            (_, Some(most)) => most.time.as_nanos() / 4,
+            (_, None) => 0,
+        };
+        let left = left.checked_sub(u128::from(worker.pace(task.name)));
+        let quick = self.ahead.is_some() && worker.is_paced(task.name);
+        self.favourite = left.filter(|_| quick).map(|left| (to, worker.epoch, left));
     }
 
     /// Several that are one go where there is room for all of them, or each by itself where there is for one.
@@ -221,7 +252,17 @@ impl Reference {
         }
         while let Some(id) = self.next(awaited_only) {
             match self.turn(id, awaited_only) {
-                Turn::Goes(free) => self.goes(id, &free, to.next()),
+                Turn::Goes(free) => {
+                    let to = to.next();
+                    let task = self.task(id).unwrap().clone();
+                    if task.terms.key.is_none()
+                        && self.chain(id) == 1
+                        && let Some(to) = to
+                    {
+                        self.favours(&task, awaited_only, to);
+                    }
+                    self.goes(id, &free, to);
+                }
                 Turn::Kept => kept += 1,
                 Turn::Blocked => break,
             }

@@ -71,6 +71,11 @@ impl Worker {
         said.map_or(u64::from(u32::MAX), |(_, nanos)| u64::from(*nanos).max(100))
     }
 
+    /// Whether it has said.
+    pub(super) fn is_paced(&self, name: u16) -> bool {
+        self.paces.iter().any(|(other, _)| *other == name)
+    }
+
     pub(super) fn work(&self) -> u64 {
         self.flights.iter().map(|flight| flight.pace).sum()
     }
@@ -89,7 +94,7 @@ impl Worker {
             && !self.quarantine
             && self.left.is_none_or(|left| left >= tasks)
             && !self.flights.iter().any(|flight| flight.exclusive)
-            && self.paces.iter().any(|(other, _)| *other == name)
+            && self.is_paced(name)
             && u128::from(self.work() + self.pace(name) * u64::from(tasks)) <= most.time.as_nanos()
             && has + bytes * tasks as usize <= most.bytes
     }
