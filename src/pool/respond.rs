@@ -43,9 +43,9 @@ pub(super) fn typed<T: Task>(settled: Settled) -> TaskResult<T> {
         }
         Settled::Panicked(error) => Err(TaskError::Panicked(error)),
         Settled::Cancelled { started } => Err(TaskError::Cancelled { started }),
-        Settled::TimedOut(timed_out) => Err(TaskError::TimedOut(timed_out)),
+        Settled::TimedOut(timed_out) => Err(TaskError::TimedOut(*timed_out)),
         Settled::WorkerLost(report) => Err(TaskError::WorkerLost(report)),
-        Settled::Rejected(rejected) => Err(TaskError::Rejected(rejected)),
+        Settled::Rejected(rejected) => Err(TaskError::Rejected(*rejected)),
         Settled::Codec(error) => Err(TaskError::Codec(*error)),
     }
 }

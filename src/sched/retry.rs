@@ -34,15 +34,15 @@ impl RetryRules {
     }
 }
 
-/// What the runs of a task that came to nothing have cost it.
+/// What the runs of a task that came to nothing have cost it. As small as can be: each task that waits has one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
-    /// Workers that were lost with it, those excepted that died for want of memory.
-    pub(crate) lost: u32,
-    /// Those.
-    pub(crate) memory: u32,
     /// Errors of its own.
     pub(crate) failed: u32,
+    /// Workers that were lost with it, those excepted that died for want of memory. No task sees the end of so many.
+    pub(crate) lost: u16,
+    /// Those.
+    pub(crate) memory: u16,
 }
 
 impl Spent {
@@ -55,7 +55,7 @@ impl Spent {
 
     /// How many workers have died with it.
     pub(crate) fn deaths(self) -> u32 {
-        self.lost.saturating_add(self.memory)
+        u32::from(self.lost) + u32::from(self.memory)
     }
 }
 
@@ -101,8 +101,8 @@ mod tests {
         let at_once = rules(Duration::ZERO, 1000 * MS);
         assert_eq!(at_once.backoff(u32::MAX, u64::MAX), Duration::ZERO);
         let most = Spent {
-            lost: u32::MAX,
-            memory: u32::MAX,
+            lost: u16::MAX,
+            memory: u16::MAX,
             failed: u32::MAX,
         };
         assert_eq!(most.attempt(), u32::MAX);

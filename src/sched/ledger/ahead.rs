@@ -117,7 +117,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         }
         let places = self.places.iter().enumerate();
         let free = places.filter(|(_, place)| {
-            place.admits_ahead(task.name, task.bytes, 1, most) && !place.is_reserved(awaited_only)
+            place.admits_ahead(task.name, task.bytes as usize, 1, most)
+                && !place.is_reserved(awaited_only)
         });
         let least = free.min_by_key(|(_, place)| place.work);
         least.map(|(index, _)| (index, None))

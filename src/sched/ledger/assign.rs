@@ -247,7 +247,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             priority: task.terms.priority,
             exclusive: task.terms.exclusive,
             attempt: task.spent.attempt(),
-            bytes: task.bytes,
+            bytes: task.bytes as usize,
         };
         match self.router.pick(&meta, &self.loads) {
             Picked::Wait => Asked::Wait,
@@ -281,8 +281,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             announced: task.count == 1 && self.clocks.contains(id),
             // Of which nothing is known, behind that nothing is sent ahead.
             pace: pace.unwrap_or(u32::MAX),
-            bytes: task.bytes,
-            in_one_piece: task.bytes <= IN_ONE_PIECE,
+            bytes: task.bytes as usize,
+            in_one_piece: task.bytes as usize <= IN_ONE_PIECE,
             picked,
         };
         let ticket = place.take(task.terms.exclusive, flight);

@@ -149,7 +149,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         }
         let places = self.places.iter().enumerate();
         let free = places.filter(|(_, place)| {
-            place.admits_ahead(task.name, task.bytes, task.count, most)
+            place.admits_ahead(task.name, task.bytes as usize, task.count, most)
                 && !place.is_reserved(awaited_only)
         });
         let least = free.min_by_key(|(_, place)| place.work);
@@ -245,14 +245,15 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         let (payload, reply) = (task.payload.split_off(at), task.reply.split_off(at));
         let mut rest = Entry {
             count: task.count - at,
-            bytes: payload.bytes(),
+            bytes: u32::try_from(payload.bytes()).unwrap_or(u32::MAX),
             payload,
             reply,
             ..*task
         };
-        let before = std::mem::replace(&mut task.bytes, task.payload.bytes());
+        let kept = u32::try_from(task.payload.bytes()).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut task.bytes, kept) as usize;
         task.count = at;
-        let bytes = [task.bytes, rest.bytes];
+        let bytes = [task.bytes as usize, rest.bytes as usize];
         let all = self.bytes.of_mut(priority);
         *all = (*all + bytes[0] + bytes[1]).saturating_sub(before);
         match task.at {

@@ -33,8 +33,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         let pace = place.paces.get(usize::from(task.name)).copied().flatten()?;
         let left = favourite.left.checked_sub(u64::from(pace))?;
         let ahead = task.terms.is_sent_ahead();
-        let admits =
-            place.admits(false) || ahead && place.admits_ahead(task.name, task.bytes, 1, most);
+        let admits = place.admits(false)
+            || ahead && place.admits_ahead(task.name, task.bytes as usize, 1, most);
         if !admits || place.is_reserved(awaited_only) {
             return None;
         }

@@ -191,12 +191,12 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             None => (&mut task.spent.lost, rules.lost),
             Some(_) => (&mut task.spent.memory, rules.memory),
         };
-        if guilty || spent.saturating_add(1) >= most {
+        if guilty || u32::from(*spent) + 1 >= most {
             return Again::No;
         }
         task.ran = true;
-        *spent += 1;
-        let nth = *spent;
+        *spent = spent.saturating_add(1);
+        let nth = u32::from(*spent);
         if quarantine {
             // A suspect still.
             return Again::AtOnce;

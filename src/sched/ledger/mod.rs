@@ -89,6 +89,7 @@ enum At {
     Flight(Seat, Ticket),
 }
 
+/// Each task that waits takes as much memory as this: no larger than it must be.
 #[derive(Debug)]
 struct Entry<P, R> {
     name: u16,
@@ -100,7 +101,8 @@ struct Entry<P, R> {
     /// From when on its wait counts, in the units of [`Ageing`].
     since: u32,
     payload: P,
-    bytes: usize,
+    /// No value takes as many as do not fit.
+    bytes: u32,
     terms: Terms,
     reply: R,
     at: At,

@@ -111,7 +111,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         if !self.blame.is_empty() {
             self.blame.cleared(id);
         }
-        *self.bytes.of_mut(task.terms.priority) -= task.bytes;
+        *self.bytes.of_mut(task.terms.priority) -= task.bytes as usize;
         Some(task.reply)
     }
 
@@ -222,7 +222,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
                     self.bundles.remove(&flight.id.get());
                     self.clocks.remove(flight.id);
                     self.blame.cleared(flight.id);
-                    *self.bytes.of_mut(task.terms.priority) -= task.bytes;
+                    *self.bytes.of_mut(task.terms.priority) -= task.bytes as usize;
                     taken.push(Unsettled {
                         id: flight.id,
                         slot: Some(place.slot),

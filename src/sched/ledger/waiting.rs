@@ -107,7 +107,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
                 ran: false,
                 since,
                 payload: task.payload,
-                bytes: task.bytes,
+                bytes: u32::try_from(task.bytes).unwrap_or(u32::MAX),
                 terms: task.terms,
                 reply: task.reply,
                 at: At::Queue,

@@ -57,7 +57,7 @@ impl PoolCore {
             state.ending = true;
             for task in state.ledger.take_waiting() {
                 let settled = match task.started {
-                    Started::No => Settled::Rejected(Rejected::Closed),
+                    Started::No => Settled::rejected(Rejected::Closed),
                     _ => Settled::Cancelled { started: true },
                 };
                 after.settle_lost(state, task.id, task.reply, settled);
@@ -95,7 +95,7 @@ impl PoolCore {
             left.extend(state.ledger.take_flights());
             for task in left {
                 let settled = match (task.started, end) {
-                    (Started::No, _) => Settled::Rejected(Rejected::Closed),
+                    (Started::No, _) => Settled::rejected(Rejected::Closed),
                     (_, End::Asked) => Settled::Cancelled { started: true },
                     (started, End::Gone) => Settled::WorkerLost(CrashReport::new(
                         Arc::new(Crash::pool_gone(task.slot.unwrap_or(Slot::new(0)))),

@@ -120,7 +120,7 @@ impl PoolCore {
             Ok(id) => Some(id),
             Err(refused) => {
                 let (reply, rejected) = refused.rejected(self);
-                self.refuse(reply, Settled::Rejected(rejected));
+                self.refuse(reply, Settled::rejected(rejected));
                 None
             }
         }
@@ -191,7 +191,7 @@ impl PoolCore {
                     Err(refused) => {
                         let (reply, rejected) = refused.rejected(self);
                         accepted(None, tasks);
-                        after.refuse(reply, Settled::Rejected(rejected));
+                        after.refuse(reply, Settled::rejected(rejected));
                     }
                 }
             }
@@ -229,7 +229,7 @@ impl PoolCore {
     /// Checks what does not need the lock.
     fn admit(&self, task: SubmitTask) -> Result<NewTask<Payload, ()>, Settled> {
         let Some(name) = self.config.table.index(task.name) else {
-            return Err(Settled::Rejected(Rejected::UnknownTask {
+            return Err(Settled::rejected(Rejected::UnknownTask {
                 name: task.name,
                 near: self.config.table.near(task.name),
             }));
@@ -237,7 +237,7 @@ impl PoolCore {
         let payload = task.payload.map_err(Settled::Codec)?;
         let bytes = payload.len();
         if bytes > self.config.knobs.max_frame_bytes {
-            return Err(Settled::Rejected(Rejected::TooLarge {
+            return Err(Settled::rejected(Rejected::TooLarge {
                 bytes,
                 limit: self.config.knobs.max_frame_bytes,
             }));

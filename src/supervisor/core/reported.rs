@@ -60,7 +60,7 @@ impl Event {
 }
 
 pub(super) fn timed_out(over: Over, ended: TimeoutEnd) -> Settled {
-    Settled::TimedOut(TimedOut {
+    Settled::timed_out(TimedOut {
         stage: over.stage,
         limit: over.limit,
         elapsed: over.elapsed,

@@ -261,7 +261,7 @@ impl After {
         let settled = match settled {
             // The pool's end cancelled it, not its caller.
             Settled::Cancelled { started: false } if state.ending => {
-                Settled::Rejected(Rejected::Closed)
+                Settled::rejected(Rejected::Closed)
             }
             settled => settled,
         };

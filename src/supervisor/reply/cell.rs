@@ -6,15 +6,19 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::{supervisor::reply::Kept, task::keep};
+use crate::supervisor::reply::Kept;
 
+/// Either somebody waits or the outcome does: it has room for one of them, for each task that waits has one of these.
 #[derive(Debug, Default)]
-struct State {
-    kept: Option<Kept>,
-    settled: bool,
-    waker: Option<Waker>,
+enum State {
+    #[default]
+    Pending,
+    Awaited(Waker),
+    Kept(Kept),
+    Taken,
     /// Nobody will ever take it, so it costs nothing to have it.
-    detached: bool,
+    Detached,
+    DetachedAndSettled,
 }
 
 /// Where the outcome of one task waits for its handle.
@@ -25,49 +29,69 @@ pub(crate) struct ReplyCell {
 
 impl ReplyCell {
     pub(super) fn settle(&self, kept: Kept) {
-        let waker = {
+        let before = {
             let mut state = self.state.lock();
-            state.settled = true;
-            if state.detached {
-                return;
-            }
-            state.kept = Some(kept);
-            state.waker.take()
+            let next = match *state {
+                State::Detached | State::DetachedAndSettled => State::DetachedAndSettled,
+                State::Pending | State::Awaited(_) | State::Kept(_) | State::Taken => {
+                    State::Kept(kept)
+                }
+            };
+            std::mem::replace(&mut *state, next)
         };
-        if let Some(waker) = waker {
+        if let State::Awaited(waker) = before {
             waker.wake();
         }
     }
 
     pub(super) fn is_awaited(&self) -> bool {
         let state = self.state.lock();
-        state.waker.is_some() || state.detached
+        matches!(
+            *state,
+            State::Awaited(_) | State::Detached | State::DetachedAndSettled
+        )
     }
 
     /// The handle lets the task run on without it.
     pub(crate) fn detach(&self) {
-        let kept = {
+        let before = {
             let mut state = self.state.lock();
-            state.detached = true;
-            state.kept.take()
+            let settled = matches!(*state, State::Kept(_) | State::Taken);
+            let next = if settled {
+                State::DetachedAndSettled
+            } else {
+                State::Detached
+            };
+            std::mem::replace(&mut *state, next)
         };
-        drop(kept);
+        drop(before);
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.state.lock().settled
+        let state = self.state.lock();
+        matches!(
+            *state,
+            State::Kept(_) | State::Taken | State::DetachedAndSettled
+        )
     }
 
     /// Takes the outcome, or waits for it.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Kept> {
         let mut state = self.state.lock();
-        if let Some(kept) = state.kept.take() {
-            return Poll::Ready(kept);
-        }
-        let old = keep(&mut state.waker, cx.waker());
+        let before = match &mut *state {
+            State::Kept(_) => std::mem::replace(&mut *state, State::Taken),
+            State::Awaited(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
+            State::Pending | State::Awaited(_) => {
+                std::mem::replace(&mut *state, State::Awaited(cx.waker().clone()))
+            }
+            State::Taken | State::Detached | State::DetachedAndSettled => return Poll::Pending,
+        };
         drop(state);
-        drop(old);
-        Poll::Pending
+        match before {
+            State::Kept(kept) => Poll::Ready(kept),
+            // Dropped here, where its drop may come back.
+            _ => Poll::Pending,
+        }
     }
 }
 

@@ -19,20 +19,28 @@ use crate::{
     wire::{Payload, run},
 };
 
-/// How a task ended, its value still encoded.
+/// How a task ended, its value still encoded. What is rare and large is elsewhere: each reply that waits has room for one.
 #[derive(Debug, Clone)]
 pub(crate) enum Settled {
     Done(Payload),
     Failed(Payload),
     Panicked(RemoteError),
     Cancelled { started: bool },
-    TimedOut(TimedOut),
+    TimedOut(Box<TimedOut>),
     WorkerLost(CrashReport),
-    Rejected(Rejected),
+    Rejected(Box<Rejected>),
     Codec(Box<CodecError>),
 }
 
 impl Settled {
+    pub(crate) fn rejected(rejected: Rejected) -> Self {
+        Self::Rejected(Box::new(rejected))
+    }
+
+    pub(crate) fn timed_out(timed_out: TimedOut) -> Self {
+        Self::TimedOut(Box::new(timed_out))
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Done(payload) | Self::Failed(payload) => payload.len(),
