@@ -79,6 +79,8 @@
 //! - `Vec<u8>` is encoded one element at a time; [`Blob`] is not.
 //! - A worker shares nothing with its host but the environment, the user and, unless told otherwise, standard output.
 //!
+//! How many processes and how many tasks at once, and what a load means: [`docs::tuning`].
+//!
 //! # Features
 //!
 //! None is on by default.
@@ -108,6 +110,8 @@
 )]
 
 mod config;
+#[cfg(any(doc, doctest))]
+pub mod docs;
 mod error;
 mod ipc;
 mod observe;

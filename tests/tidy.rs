@@ -52,7 +52,7 @@ const LAYERS: [&[&str]; 4] = [
     &["wire", "sched", "error", "task", "observe", "config"],
     &["ipc"],
     &["supervisor", "worker"],
-    &["pool", "spec", "testing", "web", "prelude", "lib"],
+    &["pool", "spec", "testing", "web", "docs", "prelude", "lib"],
 ];
 
 /// Edges within a layer.
