@@ -3,7 +3,7 @@
 //! Belongs here: putting them in the order of their input. Does not belong here: where they come from.
 //! Invariant: those at the front that are there are in their place; no more than what comes before its turn is kept twice.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 /// So much room is made beforehand for as many outputs as the input says that it has, in bytes: it may say what it likes.
 const ROOM: usize = 16 * 1024 * 1024;
@@ -12,8 +12,8 @@ const ROOM: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Gathered<O> {
     outputs: Vec<O>,
-    /// Those behind the first that is missing.
-    early: VecDeque<Option<O>>,
+    /// Those behind the first that is missing: what is in a row, by the index of its first.
+    early: BTreeMap<u64, Vec<O>>,
 }
 
 impl<O> Gathered<O> {
@@ -22,32 +22,52 @@ impl<O> Gathered<O> {
         let most = ROOM / size_of::<O>().max(1);
         Self {
             outputs: Vec::with_capacity(probably.min(most)),
-            early: VecDeque::new(),
+            early: BTreeMap::new(),
         }
     }
 
     /// Each index comes once.
-    #[inline]
     pub(super) fn put(&mut self, index: u64, output: O) {
-        if index == self.outputs.len() as u64 && self.early.is_empty() {
-            self.outputs.push(output);
-        } else {
-            self.put_early(index, output);
-        }
+        self.place(index).push(output);
+        self.join();
     }
 
-    fn put_early(&mut self, index: u64, output: O) {
-        let place = index.saturating_sub(self.outputs.len() as u64);
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        if self.early.len() <= place {
-            self.early.resize_with(place + 1, || None);
+    /// The same for several in a row, up to the first that there is an error for.
+    pub(super) fn put_run<E>(
+        &mut self,
+        index: u64,
+        run: impl Iterator<Item = Result<O, E>>,
+    ) -> Result<(), (u64, E)> {
+        let place = self.place(index);
+        let before = place.len();
+        for output in run {
+            match output {
+                Ok(output) => place.push(output),
+                Err(error) => return Err((index + (place.len() - before) as u64, error)),
+            }
         }
-        if let Some(early) = self.early.get_mut(place) {
-            *early = Some(output);
+        self.join();
+        Ok(())
+    }
+
+    /// Where the output of this index is put behind what is there.
+    fn place(&mut self, index: u64) -> &mut Vec<O> {
+        if index == self.outputs.len() as u64 {
+            return &mut self.outputs;
         }
-        while let Some(output) = self.early.front_mut().and_then(Option::take) {
-            self.early.pop_front();
-            self.outputs.push(output);
+        let before = self.early.range(..index).next_back();
+        let behind = before.filter(|(first, row)| *first + row.len() as u64 == index);
+        let first = behind.map_or(index, |(first, _)| *first);
+        self.early.entry(first).or_default()
+    }
+
+    /// Those whose turn has come.
+    fn join(&mut self) {
+        while let Some(first) = self.early.first_entry()
+            && *first.key() == self.outputs.len() as u64
+        {
+            let mut row = first.remove();
+            self.outputs.append(&mut row);
         }
     }
 
@@ -67,9 +87,20 @@ mod tests {
             for index in order {
                 gathered.put(index, index * 10);
             }
-            assert_eq!(gathered.early.len(), 0, "{order:?}");
+            assert!(gathered.early.is_empty(), "{order:?}");
             assert_eq!(gathered.into_vec(), [0, 10, 20, 30, 40], "{order:?}");
         }
+        let mut gathered = Gathered::new(0);
+        let run = |from: u64, to: u64| (from..to).map(Ok::<_, ()>);
+        gathered.put_run(4, run(4, 7)).unwrap();
+        gathered.put(7, 7);
+        gathered.put_run(2, run(2, 4)).unwrap();
+        gathered.put_run(8, run(8, 12)).unwrap();
+        assert_eq!((gathered.outputs.len(), gathered.early.len()), (0, 2));
+        gathered.put_run(0, run(0, 2)).unwrap();
+        let bad = [Ok(12), Ok(13), Err("bad"), Ok(15)].into_iter();
+        assert_eq!(gathered.put_run(12, bad), Err((14, "bad")));
+        assert_eq!(gathered.into_vec(), Vec::from_iter(0..14));
         let gathered = Gathered::<[u8; 1024]>::new(usize::MAX);
         assert!(gathered.outputs.capacity() * 1024 <= ROOM);
     }

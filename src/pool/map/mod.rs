@@ -202,13 +202,11 @@ fn put_run<T: Task>(
     index: u64,
     run: &KeptRun,
 ) -> Result<(), (u64, TaskError<T::Error>)> {
-    for (index, value) in (index..).zip(run.each()) {
-        match codec::decode_bytes_checked(value, CodecValue::Output, CodecSide::Host) {
-            Ok(output) => gathered.put(index, output),
-            Err(error) => return Err((index, TaskError::Codec(*error))),
-        }
-    }
-    Ok(())
+    let outputs = run.each().map(|value| {
+        codec::decode_bytes_checked(value, CodecValue::Output, CodecSide::Host)
+            .map_err(|error| TaskError::Codec(*error))
+    });
+    gathered.put_run(index, outputs)
 }
 
 impl<T: Task, S> fmt::Debug for Map<T, S> {
