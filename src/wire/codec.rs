@@ -246,18 +246,18 @@ fn try_decode_parts<T: DeserializeOwned>(body: &[u8], attachments: &[Bytes]) -> 
 /// Lets postcard append to a buffer of ours.
 struct Append<'a, B>(&'a mut B);
 
-impl Flavor for Append<'_, Draft> {
+impl<B: Buffer> Flavor for Append<'_, B> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
+        self.0.push_byte(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend(bytes);
+        self.0.push_bytes(bytes);
         Ok(())
     }
 
@@ -267,43 +267,44 @@ impl Flavor for Append<'_, Draft> {
     }
 }
 
-impl Flavor for Append<'_, Vec<u8>> {
-    type Output = ();
+/// Takes whatever is encoded.
+trait Buffer {
+    fn push_byte(&mut self, byte: u8);
+    fn push_bytes(&mut self, bytes: &[u8]);
+}
 
+impl Buffer for Draft {
     #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
+    fn push_byte(&mut self, byte: u8) {
+        self.push(byte);
     }
 
     #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    #[inline]
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.extend(bytes);
     }
 }
 
-impl Flavor for Append<'_, BytesMut> {
-    type Output = ();
-
+impl Buffer for Vec<u8> {
     #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.try_extend(&[byte])
+    fn push_byte(&mut self, byte: u8) {
+        self.push(byte);
     }
 
     #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Buffer for BytesMut {
+    #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        self.extend_from_slice(&[byte]);
     }
 
     #[inline]
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 }
