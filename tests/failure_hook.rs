@@ -54,7 +54,7 @@ enum Fail {
     With(u32),
     /// Leaves something behind that holds the loop for a moment.
     AndHold(u32),
-    /// With an error of so many bytes.
+    /// With an error of so many bytes, while the host does not read.
     Large(usize),
     Panic,
     Unwritable,
@@ -85,10 +85,14 @@ impl Task for Fail {
                 drop(go);
                 Err(Refusal::new(code))
             }
-            Self::Large(bytes) => Err(Refusal {
-                code: 3,
-                bulk: "x".repeat(bytes),
-            }),
+            Self::Large(bytes) => {
+                put(&directory(), "task", "started");
+                seen(&directory(), "host", "holds").await;
+                Err(Refusal {
+                    code: 3,
+                    bulk: "x".repeat(bytes),
+                })
+            }
             Self::Panic => panic!("as told"),
             Self::Unwritable => Ok(Some(Endless)),
             Self::Again(_) if cx.attempt() == 1 => std::process::abort(),
@@ -304,9 +308,14 @@ fn a_hook_that_ends_its_process_takes_no_result_along() {
         let dir = directory_of_a_test();
         put(dir.path(), "hook", "exit");
         let pool = start(&dir).await;
-        // More than the socket takes at once, so that it is on its way for a while.
+        // More than a socket takes before it is read.
         let bytes = 16 << 20;
-        let outcome = pool.submit(Fail::Large(bytes)).await;
+        let failing = pool.submit(Fail::Large(bytes));
+        seen(dir.path(), "task", "started").await;
+        put(dir.path(), "host", "holds");
+        // The pool's own thread.
+        std::thread::sleep(Duration::from_millis(200));
+        let outcome = failing.await;
         let Err(TaskError::Failed(Refusal { code: 3, bulk })) = outcome else {
             panic!("{outcome:?}");
         };
