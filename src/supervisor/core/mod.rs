@@ -12,6 +12,7 @@ mod end;
 mod incoming;
 mod intake;
 mod lanes;
+mod lock;
 mod lost;
 mod memory;
 mod quarantine;
@@ -31,7 +32,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 pub(crate) use end::End;
 pub(crate) use incoming::SubmitTask;
@@ -165,15 +166,6 @@ impl PoolCore {
             idle: tokio::sync::Notify::new(),
             config,
         })
-    }
-
-    /// Every look at the tasks begins here.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        if routes() {
-            // The lock is this thread's already: without this it would wait for itself. The routing ends, and is contained.
-            std::panic::resume_unwind(Box::new("a routing has used a pool"));
-        }
-        self.state.lock()
     }
 
     /// How many tasks may wait.

@@ -4,7 +4,7 @@
 //! whoever asked.
 //! Invariant: a reply leaves the ledger and is delivered by the same call; one that panics harms no other.
 
-use std::time::Instant;
+use std::{task::Waker, time::Instant};
 
 use bytes::Buf as _;
 
@@ -213,22 +213,24 @@ impl PoolCore {
 
     /// Does what must not be done under the lock. A reply that panics harms no other.
     pub(super) fn finish(&self, after: After) {
+        let mut wake = after.wake;
+        // Woken when all have what they wait for: a caller on another thread that wants several wakes once.
+        let mut wake_later = |handed_over: Option<Option<Waker>>| match handed_over {
+            Some(waits) => wake.extend(waits),
+            None => log(|| tracing::error!("a reply panicked while it was settled")),
+        };
         for (id, reply, settled) in after.deliveries {
             if let Some(id) = id {
                 log(|| tracing::trace!(task = id.get(), "settled with its worker or pool"));
             }
-            let handed_over = capture::contained(|| reply.settle(settled, &self.results));
-            if handed_over.is_none() {
-                log(|| tracing::error!("a reply panicked while it was settled"));
-            }
+            wake_later(capture::contained(|| reply.settle(settled, &self.results)));
         }
         for (reply, values) in after.runs {
-            let handed_over = capture::contained(|| reply.settle_run(&values, &self.results));
-            if handed_over.is_none() {
-                log(|| tracing::error!("a reply panicked while it was settled"));
-            }
+            wake_later(capture::contained(|| {
+                reply.settle_run(&values, &self.results)
+            }));
         }
-        for waker in after.wake {
+        for waker in wake {
             let _ = capture::contained(|| waker.wake());
         }
         for event in after.events {

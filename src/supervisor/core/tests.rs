@@ -2,11 +2,12 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Wake, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::{
     config::{Launcher, PoolConfig},
@@ -213,4 +214,64 @@ fn an_awaited_task_that_comes_back_is_sent_beside_results_over_their_limit() {
     core.up(SLOT, None);
     assert_eq!(told(&core).0, [(1, id)]);
     assert!(outcome(&untaken).is_some());
+}
+
+/// Looks, when it is woken, which of two tasks have settled.
+struct Looks(Vec<Arc<ReplyCell>>, Mutex<Vec<usize>>);
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let settled = self.0.iter().filter(|cell| cell.is_settled()).count();
+        self.1.lock().push(settled);
+    }
+}
+
+/// Woken for the first, its caller would come back to wait for the second.
+#[test]
+fn whoever_waits_is_woken_when_all_of_a_batch_have_settled() {
+    let core = core(1000);
+    let (first, second) = (submit(&core), submit(&core));
+    let tickets: Vec<Ticket> = told(&core)
+        .0
+        .into_iter()
+        .map(|(ticket, _)| ticket)
+        .collect();
+    let looks = Arc::new(Looks(vec![first.1, second.1], Mutex::default()));
+    let waker = Waker::from(Arc::clone(&looks));
+    for cell in &looks.0 {
+        assert!(cell.poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    let done = |ticket| Event::Finished(ticket, Settled::Done(Payload::default()));
+    let mut events: Vec<Event> = tickets.into_iter().map(done).collect();
+    core.apply((SLOT, A), &mut events).unwrap();
+    assert_eq!(*looks.1.lock(), [2, 2]);
+}
+
+/// How long this thread has computed.
+#[cfg(target_os = "linux")]
+fn computed() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = text.split(' ').next().unwrap().parse();
+    Duration::from_nanos(nanos.unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_waits_for_long_sleeps() {
+    let core = core(1000);
+    let (held, go) = (core.lock(), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let before = computed();
+            go.wait();
+            submit(&core);
+            computed() - before
+        });
+        go.wait();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!caller.is_finished());
+        drop(held);
+        let computed = caller.join().unwrap();
+        assert!(computed < Duration::from_millis(100), "{computed:?}");
+    });
 }

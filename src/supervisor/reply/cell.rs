@@ -28,7 +28,8 @@ pub(crate) struct ReplyCell {
 }
 
 impl ReplyCell {
-    pub(super) fn settle(&self, kept: Kept) {
+    /// Returns who waits for it.
+    pub(super) fn settle(&self, kept: Kept) -> Option<Waker> {
         let before = {
             let mut state = self.state.lock();
             let next = match *state {
@@ -39,8 +40,9 @@ impl ReplyCell {
             };
             std::mem::replace(&mut *state, next)
         };
-        if let State::Awaited(waker) = before {
-            waker.wake();
+        match before {
+            State::Awaited(waker) => Some(waker),
+            _ => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The slots behind a map: outcomes that wait in input order, or in the order in which they came.
 //!
-//! Belongs here: collecting outcomes and waking the one consumer. Does not belong here: pulling input, types.
+//! Belongs here: collecting outcomes, and who the one consumer is. Does not belong here: pulling input, types.
 //! Invariant: an index is settled and taken at most once.
 
 use std::{
@@ -63,33 +63,21 @@ impl Mapped {
         }
     }
 
-    pub(super) fn settle(&self, index: u64, kept: Kept) {
-        self.come(Taken::One(index, kept));
-    }
-
-    pub(super) fn settle_run(&self, index: u64, run: KeptRun) {
-        self.come(Taken::Run(index, run));
-    }
-
-    fn come(&self, taken: Taken) {
+    /// Returns the consumer if it waits for this.
+    pub(super) fn settle(&self, taken: Taken) -> Option<Waker> {
         let index = taken.index();
-        let waker = {
-            let mut state = self.state.lock();
-            if self.ordered {
-                state.early.insert(index, taken);
-                // Only the next in order is news to the consumer.
-                if index == state.next {
-                    state.waker.take()
-                } else {
-                    None
-                }
-            } else {
-                state.arrived.push_back(taken);
+        let mut state = self.state.lock();
+        if self.ordered {
+            state.early.insert(index, taken);
+            // Only the next in order is news to the consumer.
+            if index == state.next {
                 state.waker.take()
+            } else {
+                None
             }
-        };
-        if let Some(waker) = waker {
-            waker.wake();
+        } else {
+            state.arrived.push_back(taken);
+            state.waker.take()
         }
     }
 

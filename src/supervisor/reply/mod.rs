@@ -6,7 +6,7 @@
 mod cell;
 mod mapped;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 
@@ -96,23 +96,32 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    /// Hands the outcome over. May run code of the caller's: never under the core's lock.
-    pub(crate) fn settle(self, settled: Settled, budget: &Arc<ResultBudget>) {
+    /// Hands the outcome over. Returns who is to be woken for it. May run code of the caller's: never under the core's
+    /// lock.
+    #[must_use = "whoever waits is not woken otherwise"]
+    pub(crate) fn settle(self, settled: Settled, budget: &Arc<ResultBudget>) -> Option<Waker> {
         match self {
             Self::Handle(cell) => cell.settle(Self::keep(settled, budget)),
             Self::Map(mapped, index, items) => {
+                let mut waits = None;
                 for nth in 1..u64::from(items) {
-                    mapped.settle(index + nth, Self::keep(settled.clone(), budget));
+                    let kept = Self::keep(settled.clone(), budget);
+                    waits = mapped.settle(Taken::One(index + nth, kept)).or(waits);
                 }
-                mapped.settle(index, Self::keep(settled, budget));
+                let kept = Self::keep(settled, budget);
+                mapped.settle(Taken::One(index, kept)).or(waits)
             }
-            Self::Actor(reply) => reply.settle(settled),
-            Self::Nobody => {}
+            Self::Actor(reply) => {
+                reply.settle(settled);
+                None
+            }
+            Self::Nobody => None,
         }
     }
 
-    /// Hands over the outputs of tasks that have ended well, one for each, as a [`Run`](crate::wire::Run) has them.
-    pub(crate) fn settle_run(self, values: &Bytes, budget: &Arc<ResultBudget>) {
+    /// The same for the outputs of tasks that have ended well, one for each, as a [`Run`](crate::wire::Run) has them.
+    #[must_use = "whoever waits is not woken otherwise"]
+    pub(crate) fn settle_run(self, values: &Bytes, budget: &Arc<ResultBudget>) -> Option<Waker> {
         match self {
             Self::Map(mapped, index, items) if items > 1 => {
                 let run = KeptRun {
@@ -120,11 +129,11 @@ impl Reply {
                     items,
                     _lease: budget.charge(values.len()),
                 };
-                mapped.settle_run(index, run);
+                mapped.settle(Taken::Run(index, run))
             }
             one => {
                 let value = run::first(values).map_or(&[][..], |(value, _)| value);
-                one.settle(Settled::Done(Payload::copied(value)), budget);
+                one.settle(Settled::Done(Payload::copied(value)), budget)
             }
         }
     }
