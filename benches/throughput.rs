@@ -155,7 +155,7 @@ fn alone(
     let name = "`map`, defaults";
     if args.wants(name) {
         // Whoever has rested, as its processes have while the bare side ran, is not at its pace before they have found their CPUs.
-        system.block_on(map(pool, tasks / 5))?;
+        system.block_on(map(pool, tasks))?;
         let plain = system.block_on(map(pool, tasks))?;
         let limited = system.block_on(limited(pool, tasks))?;
         if counts {
