@@ -1,6 +1,6 @@
 //! Local sockets between a host and its workers.
 //!
-//! Belongs here: names, places, credentials, reading and writing bytes. Does not belong here: what the bytes mean.
+//! Belongs here: names, places, credentials, reading and writing bytes, and giving back what they were read into. Does not belong here: what the bytes mean.
 //! Invariant: the only module that names `interprocess`.
 
 #[cfg(unix)]
@@ -11,6 +11,7 @@ mod faulty;
 mod lifeline;
 mod socket;
 mod stream;
+mod sweeper;
 
 pub(crate) use endpoint::{Endpoint, PeerExpectation, SocketPlace};
 #[cfg(feature = "test-util")]
@@ -19,3 +20,4 @@ pub use faulty::{Connection, Fault, PassingFrame, Way};
 pub(crate) use faulty::{FaultPlan, FaultyStream};
 pub(crate) use lifeline::{LastSend, Lifeline, Wait};
 pub(crate) use stream::Stream;
+pub(crate) use sweeper::Sweeper;

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     error::capture,
-    ipc::SocketPlace,
+    ipc::{SocketPlace, Sweeper},
     observe::{CloseReason, DrainReport, PoolEvent, PoolState},
     supervisor::{
         PoolCore,
@@ -68,6 +68,7 @@ pub struct PoolSupervisor {
     /// It is given up, and begins anew when its last worker has gone.
     pub(super) escalating: bool,
     clock: Option<Clock>,
+    sweeper: Option<Sweeper>,
 }
 
 /// Where a pool lives.
@@ -105,6 +106,7 @@ impl PoolSupervisor {
             home,
             escalating: false,
             clock: None,
+            sweeper: None,
         }
     }
 
@@ -192,6 +194,8 @@ impl Actor for PoolSupervisor {
         // The one before its supervisor began it anew goes on.
         let core = &self.core;
         self.clock.get_or_insert_with(|| Clock::start(core));
+        self.sweeper
+            .get_or_insert_with(|| Sweeper::start(&core.spares));
         self.quarantine = Some(self.proxy(Slot::QUARANTINE, supervisor.clone()));
         for slot in slots(0, self.core.control.size()) {
             self.add_proxy(slot, supervisor.clone());
@@ -279,6 +283,7 @@ impl Handler<Ended> for PoolSupervisor {
         self.core.control.advance(PoolState::Stopped);
         self.keep = None;
         self.clock = None;
+        self.sweeper = None;
         // Its supervisor would begin it anew. It goes when nobody has its address any more.
         if !matches!(self.home, Home::Supervised) {
             ctx.stop();

@@ -19,7 +19,7 @@ use crate::{
     supervisor::PoolCore,
     wire::{
         Assembly, Channel, FrameReader, FrameWriter, Hello, HostFrame, Offer, PROTOCOL, Payload,
-        Token, Welcome, WorkerFrame, codec, parse,
+        Spares, Token, Welcome, WorkerFrame, codec, parse,
     },
 };
 
@@ -124,7 +124,7 @@ pub(super) async fn greet(
         data,
         reader: FrameReader::new(),
         writer: FrameWriter::new(),
-        assembly: Assembly::new(1024 * 1024),
+        assembly: Assembly::new(1024 * 1024, &Spares::default()),
     };
     let offer = match link.next().await? {
         (WorkerFrame::Offer(offer), _) => offer,
@@ -154,6 +154,8 @@ pub(super) async fn greet(
             .map(|attachment| u32::try_from(attachment.len()).unwrap_or(u32::MAX))
             .collect(),
         lag: core.config.knobs.concurrency.is_adaptive(),
+        // They would be taken for memory of its tasks.
+        spares: !core.config.weighs_memory(),
     };
     link.writer
         .value(

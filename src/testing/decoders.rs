@@ -12,7 +12,8 @@ use crate::{
     error::{CodecError, RemoteError},
     wire::{
         Assembly, Blob, ControlFromWorker, ControlToWorker, FrameReader, Hello, HostFrame, Json,
-        Offer, Outcome, Payload, StartConfig, Welcome, WorkerFrame, captured, codec, parse, run,
+        Offer, Outcome, Payload, Spares, StartConfig, Welcome, WorkerFrame, captured, codec, parse,
+        run,
     },
 };
 
@@ -59,7 +60,7 @@ impl Decoder {
 pub fn decode(decoder: Decoder, bytes: &[u8]) {
     match decoder {
         Decoder::HostData => {
-            let mut assembly = Assembly::new(MOST);
+            let mut assembly = Assembly::new(MOST, &Spares::default());
             frames(bytes, |frame| host_data(frame, &mut assembly));
         }
         Decoder::HostControl => frames(bytes, |frame| {
@@ -67,7 +68,7 @@ pub fn decode(decoder: Decoder, bytes: &[u8]) {
             true
         }),
         Decoder::WorkerData => {
-            let mut assembly = Assembly::new(MOST);
+            let mut assembly = Assembly::new(MOST, &Spares::default());
             frames(bytes, |frame| worker_data(frame, &mut assembly));
         }
         Decoder::WorkerControl => frames(bytes, |frame| {

@@ -211,4 +211,6 @@ pub(crate) struct Welcome {
     pub(crate) attachments: Vec<u32>,
     /// Whether the worker is to tell how late its event loop is.
     pub(crate) lag: bool,
+    /// Whether it may keep the buffers of large values for the next ones.
+    pub(crate) spares: bool,
 }

@@ -19,6 +19,7 @@ mod limits;
 mod payload;
 mod reader;
 pub(crate) mod run;
+mod spare;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -37,6 +38,7 @@ pub use json::Json;
 pub(crate) use payload::Payload;
 pub(crate) use reader::{Assembly, FrameReader};
 pub(crate) use run::{RUN_VALUES, Run};
+pub(crate) use spare::Spares;
 pub(crate) use writer::FrameWriter;
 
 /// The most bytes of a value that travel in one frame: what another frame may have to wait for.

@@ -5,9 +5,7 @@
 
 use std::collections::HashMap;
 
-use bytes::{Bytes, BytesMut};
-
-use crate::wire::{FRAME_BYTES, Payload};
+use crate::wire::{FRAME_BYTES, Payload, Spares, spare::SPARE_FROM};
 
 /// What is wrong with a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +46,13 @@ impl FrameReader {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.buffer.len() < needed {
+        // Whoever takes frames out before it reads on never has a full one.
+        let full = self.end == self.buffer.len();
+        let needed = needed.max(self.end + if full { START_BYTES } else { 0 });
+        if let Some(more) = needed.checked_sub(self.buffer.len()) {
+            // No more than that, where it would take twice as much as it has.
+            self.buffer.reserve_exact(more);
             self.buffer.resize(needed, 0);
-        } else if self.end == self.buffer.len() {
-            // Only when a peer sends faster than it is read: a larger buffer saves system calls.
-            self.buffer.resize(self.buffer.len() * 2, 0);
         }
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
@@ -111,7 +111,7 @@ pub(crate) enum AssemblyError {
 struct Partial<H> {
     header: H,
     attachments: Vec<u32>,
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     total: usize,
 }
 
@@ -120,13 +120,16 @@ struct Partial<H> {
 pub(crate) struct Assembly<H> {
     partial: HashMap<u64, Partial<H>>,
     limit: usize,
+    spares: Spares,
 }
 
 impl<H> Assembly<H> {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// Of values no larger than this, which are read into what `spares` has.
+    pub(crate) fn new(limit: usize, spares: &Spares) -> Self {
         Self {
             partial: HashMap::new(),
             limit,
+            spares: spares.clone(),
         }
     }
 
@@ -151,17 +154,19 @@ impl<H> Assembly<H> {
             });
         }
         if rest == 0 {
-            let payload = if attachments.is_empty() {
+            let payload = if attachments.is_empty() && tail.len() < SPARE_FROM {
                 Payload::copied(tail)
             } else {
-                Payload::split(Bytes::copy_from_slice(tail), &attachments)
+                let mut bytes = self.spares.take(tail.len());
+                bytes.extend_from_slice(tail);
+                Payload::split(self.spares.lend(bytes), &attachments)
                     .ok_or(AssemblyError::Lengths)?
             };
             return Ok(Some((header, payload)));
         }
         let total = usize::try_from(total).unwrap_or(usize::MAX);
-        // Reserved at once, to spare large values the copies of growth: the pages cost nothing until bytes come.
-        let mut bytes = BytesMut::with_capacity(total);
+        // At once, to spare large values the copies of growth.
+        let mut bytes = self.spares.take(total);
         bytes.extend_from_slice(tail);
         let partial = Partial {
             header,
@@ -193,7 +198,7 @@ impl<H> Assembly<H> {
         let Some(whole) = self.partial.remove(&ticket) else {
             return Ok(None);
         };
-        let payload = Payload::split(whole.bytes.freeze(), &whole.attachments)
+        let payload = Payload::split(self.spares.lend(whole.bytes), &whole.attachments)
             .ok_or(AssemblyError::Lengths)?;
         Ok(Some((whole.header, payload)))
     }

@@ -186,6 +186,7 @@ async fn together(random: &mut Random) {
         has_args: false,
         attachments: Vec::new(),
         lag: false,
+        spares: true,
     });
     host.send(&welcome, &[]).await;
     while !host.hear().await {}

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     error::{RemoteError, capture},
     task::Board,
-    wire::{Assembly, FrameReader, HostFrame, Payload, Welcome, WorkerFrame, codec},
+    wire::{Assembly, FrameReader, HostFrame, Payload, Spares, Welcome, WorkerFrame, codec},
     worker::{InitFailure, Program, ServeEnd, outbox::Outbox},
 };
 
@@ -25,7 +25,7 @@ pub(super) async fn welcome(
     board: &Board,
 ) -> Result<(Welcome, Option<Payload>), ServeEnd> {
     // Without a limit: a worker trusts its host, which has encoded them itself.
-    let mut assembly = Assembly::new(usize::MAX);
+    let mut assembly = Assembly::new(usize::MAX, &Spares::default());
     poll_fn(|cx| {
         if is_over(board, cx) {
             return Poll::Ready(Err(ended_by(board)));

@@ -10,8 +10,9 @@ use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use crate::{
     error::RemoteError,
+    ipc::Sweeper,
     task::{Board, WorkerEnv, WorkerInfo},
-    wire::{FrameReader, Lineage, Offer, PROTOCOL, WorkerFrame},
+    wire::{FrameReader, Lineage, Offer, PROTOCOL, Spares, WorkerFrame},
     worker::{
         InitFailure, MakeKin, Program,
         executor::Executor,
@@ -98,9 +99,15 @@ pub(crate) async fn serve(
         Duration::from_millis(welcome.cancel_grace_ms),
     );
     let concurrency = usize::try_from(welcome.concurrency).unwrap_or(usize::MAX);
+    let spares = if welcome.spares {
+        Spares::default()
+    } else {
+        Spares::none()
+    };
+    let _sweeper = Sweeper::start(&spares);
     let mut session = {
         let lag = welcome.lag.then(Lag::new);
-        Session::new(Rc::clone(&executor), reader, concurrency, lag)
+        Session::new(Rc::clone(&executor), reader, concurrency, lag, &spares)
     };
     let end = poll_fn(|cx| session.poll(cx)).await;
     // A host that does not read any more must not keep the worker.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     task::{Board, TaskId},
-    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, WorkerFrame, run},
+    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, Spares, WorkerFrame, run},
     worker::{
         ServeEnd,
         executor::Executor,
@@ -58,9 +58,10 @@ impl Session {
         reader: FrameReader,
         concurrency: usize,
         lag: Option<Lag>,
+        spares: &Spares,
     ) -> Self {
         Self {
-            assembly: Assembly::new(executor.env.max_bytes),
+            assembly: Assembly::new(executor.env.max_bytes, spares),
             reader,
             board: Arc::clone(&executor.env.board),
             queue: Waiting::default(),

@@ -122,6 +122,7 @@ pub(super) async fn said_after(
         has_args: false,
         attachments: Vec::new(),
         lag: false,
+        spares: true,
     });
     frame_bytes(&welcome, &[], &mut out).unwrap();
     host.write_all(&out.split()).await.unwrap();

@@ -54,7 +54,7 @@ use crate::{
         reply::{Reply, Settled},
     },
     task::{Fault, FaultPoint, Priority, TaskId},
-    wire::{ControlToWorker, Payload},
+    wire::{ControlToWorker, Payload, Spares},
 };
 
 /// Whether tasks are taken.
@@ -123,6 +123,8 @@ pub(crate) struct PoolCore {
     pub(crate) config: Config,
     pub(crate) control: Control,
     pub(crate) results: Arc<ResultBudget>,
+    /// What large results are read into.
+    pub(crate) spares: Spares,
     pub(crate) fault: Fault,
     state: Mutex<State>,
     /// How many tasks may wait.
@@ -144,6 +146,7 @@ impl PoolCore {
             ledger.read_ahead(most);
         }
         Arc::new_cyclic(|core| Self {
+            spares: Spares::default(),
             results: Arc::new(ResultBudget::new(config.knobs.result_bytes, core.clone())),
             state: Mutex::new(State {
                 ledger,

@@ -146,7 +146,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
     let mut running = Running {
         writer: FrameWriter::new(),
         run: Run::default(),
-        assembly: Assembly::new(core.config.knobs.max_frame_bytes),
+        assembly: Assembly::new(core.config.knobs.max_frame_bytes, &core.spares),
         control_reader: FrameReader::new(),
         control_out: BytesMut::new(),
         outgoing: Outgoing::default(),

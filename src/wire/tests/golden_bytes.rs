@@ -59,8 +59,9 @@ fn host_frames() {
                 has_args: true,
                 attachments: vec![1024],
                 lag: true,
+                spares: false,
             }),
-            &[0, 16, 128, 128, 128, 32, 232, 7, 172, 2, 1, 1, 128, 8, 1],
+            &[0, 16, 128, 128, 128, 32, 232, 7, 172, 2, 1, 1, 128, 8, 1, 0],
         ),
         (
             HostFrame::Task {

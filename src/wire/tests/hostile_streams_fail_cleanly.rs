@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::{
-    Assembly, FRAME_BYTES, FrameReader, Payload,
+    Assembly, FRAME_BYTES, FrameReader, Payload, Spares,
     reader::{AssemblyError, FrameError},
 };
 use crate::sched::model::Run;
@@ -60,7 +60,7 @@ fn a_frame_that_is_too_long_is_refused_at_its_length() {
 
 #[test]
 fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
-    let mut assembly = Assembly::new(LIMIT);
+    let mut assembly = Assembly::new(LIMIT, &Spares::default());
     for rest in [LIMIT as u64 - 3, 1 << 40, u64::MAX] {
         let bytes = rest.saturating_add(4);
         let found = assembly.first(1, (), Vec::new(), rest, b"tail");
@@ -69,7 +69,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
         assert!(!assembly.contains(1));
         assert_eq!(assembly.reserved(), 0);
     }
-    let mut small = Assembly::new(3);
+    let mut small = Assembly::new(3, &Spares::default());
     let (bytes, limit) = (4, 3);
     let found = small.first(1, (), Vec::new(), 0, b"tail");
     assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
@@ -77,7 +77,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
 
 #[test]
 fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
-    let mut assembly = Assembly::<()>::new(LIMIT);
+    let mut assembly = Assembly::<()>::new(LIMIT, &Spares::default());
     let unannounced = AssemblyError::Unannounced { ticket: 1 };
     assert_eq!(assembly.part(1, b"tail").unwrap_err(), unannounced);
     assert!(assembly.first(1, (), Vec::new(), 4, b"").unwrap().is_none());
@@ -93,7 +93,7 @@ fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
 
 #[test]
 fn attachments_that_do_not_fit_their_value_are_refused() {
-    let mut assembly = Assembly::new(LIMIT);
+    let mut assembly = Assembly::new(LIMIT, &Spares::default());
     let found = assembly.first(1, (), vec![5], 0, b"tail");
     assert_eq!(found.unwrap_err(), AssemblyError::Lengths);
     assert!(
@@ -139,7 +139,8 @@ fn noise_never_takes_more_than_a_frame() {
                     }
                 }
             }
-            assert!(reader.capacity() <= FRAME_BYTES + 4);
+            // Bytes that were read behind whole frames may have needed room, once.
+            assert!(reader.capacity() <= FRAME_BYTES + 4 + 64 * 1024);
             if refused {
                 break;
             }
@@ -154,7 +155,7 @@ type Partials = Vec<(u64, Vec<u8>, usize, Vec<u32>)>;
 fn any_order_of_first_frames_and_parts_is_put_together_or_refused() {
     let mut run = Run::new();
     while run.goes_on() {
-        let mut assembly = Assembly::new(LIMIT);
+        let mut assembly = Assembly::new(LIMIT, &Spares::default());
         let mut partials = Partials::new();
         for _ in 0..run.random.between(1, 100) {
             let random = &mut run.random;

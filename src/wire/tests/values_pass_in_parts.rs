@@ -5,8 +5,8 @@ use std::{collections::HashMap, io::IoSlice};
 use bytes::Bytes;
 
 use super::super::{
-    Assembly, FRAME_BYTES, FrameReader, FrameWriter, Outcome, PART_BYTES, Payload, WorkerFrame,
-    parse,
+    Assembly, FRAME_BYTES, FrameReader, FrameWriter, Outcome, PART_BYTES, Payload, Spares,
+    WorkerFrame, parse,
 };
 use crate::sched::model::{Random, Run};
 
@@ -75,7 +75,7 @@ impl Pipe {
         Self {
             writer: FrameWriter::new(),
             reader: FrameReader::new(),
-            assembly: Assembly::new(LIMIT),
+            assembly: Assembly::new(LIMIT, &Spares::default()),
             small: Vec::new(),
             values: HashMap::new(),
         }

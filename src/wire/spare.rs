@@ -1,0 +1,345 @@
+//! Buffers that large values are read into, for the next large values.
+//!
+//! Belongs here: lending them, how many are kept, and which are not wanted any more. Does not belong here: what is read into
+//! them, and the time.
+//! Invariant: no more is kept than was in use at the same time before, nor than [`KEPT_BYTES`], nor when none was taken between
+//! two sweeps.
+//!
+//! The system clears each page of fresh memory and takes a fault for it, which costs more than to copy a page, and the allocator
+//! gives large pieces back to the system at once. Values that follow each other share the same few buffers instead.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Below this a piece of memory is at hand in the allocator.
+pub(super) const SPARE_FROM: usize = 32 * 1024;
+
+/// So many are kept, of values that come and go in turn; a search looks at each.
+const KEPT: usize = 32;
+
+/// No more bytes are kept than this.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// Where buffers come back to. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Spares {
+    /// `None` if nothing is kept.
+    shelf: Option<Arc<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Buffers are kept.
+    open: AtomicBool,
+    sweeper: Mutex<Option<Waker>>,
+    kept: Mutex<Kept>,
+}
+
+/// Those that wait, the last that came last.
+#[derive(Debug, Default)]
+struct Kept {
+    buffers: VecDeque<(u64, Vec<u8>)>,
+    bytes: usize,
+    /// How often they have been looked at.
+    sweeps: u64,
+    /// One was taken since.
+    taken: bool,
+}
+
+/// A buffer that others read, and that then comes back.
+struct Lent {
+    buffer: Vec<u8>,
+    home: Weak<Shelf>,
+}
+
+impl Default for Spares {
+    fn default() -> Self {
+        Self {
+            shelf: Some(Arc::default()),
+        }
+    }
+}
+
+impl Spares {
+    /// Keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self { shelf: None }
+    }
+
+    /// An empty buffer with room for so many bytes, and for not many more: it may stay with its value for long.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        // The pages of a new one cost nothing until bytes come.
+        let fresh = || Vec::with_capacity(bytes);
+        let Some(shelf) = self.shelf.as_ref().filter(|_| bytes >= SPARE_FROM) else {
+            return fresh();
+        };
+        if !shelf.open.swap(true, Ordering::SeqCst) {
+            let sweeper = shelf.sweeper.lock().take();
+            if let Some(sweeper) = sweeper {
+                sweeper.wake();
+            }
+        }
+        let spare = shelf.kept.lock().take(bytes);
+        spare.unwrap_or_else(fresh)
+    }
+
+    /// What was read into a buffer. When nobody has it any more the buffer comes back.
+    pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
+        match &self.shelf {
+            Some(shelf) if buffer.capacity() >= SPARE_FROM => Bytes::from_owner(Lent {
+                buffer,
+                home: Arc::downgrade(shelf),
+            }),
+            _ => buffer.into(),
+        }
+    }
+
+    /// Waits until there may be something to sweep.
+    pub(crate) fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(shelf) = &self.shelf else {
+            return Poll::Pending;
+        };
+        let old = shelf.sweeper.lock().replace(cx.waker().clone());
+        drop(old);
+        if shelf.open.load(Ordering::SeqCst) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn forget_sweeper(&self) {
+        if let Some(shelf) = &self.shelf {
+            let waker = shelf.sweeper.lock().take();
+            drop(waker);
+        }
+    }
+
+    /// Gives back what has not been wanted since the last time. Whoever sweeps does so now and then, or nothing is given back.
+    pub(crate) fn sweep(&self) {
+        if let Some(shelf) = &self.shelf {
+            shelf.sweep();
+        }
+    }
+
+    /// How many bytes are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let shelf = self.shelf.as_ref().unwrap();
+        shelf.kept.lock().bytes
+    }
+}
+
+impl Shelf {
+    fn sweep(&self) {
+        let unwanted = {
+            let mut kept = self.kept.lock();
+            let unwanted = kept.unwanted();
+            if !mem::take(&mut kept.taken) && kept.buffers.is_empty() {
+                self.open.store(false, Ordering::SeqCst);
+            }
+            unwanted
+        };
+        drop(unwanted);
+    }
+}
+
+impl Kept {
+    /// One with room for so many bytes.
+    fn take(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        self.taken = true;
+        let fits = bytes..=bytes + bytes / 4;
+        let fits = |(_, spare): &(u64, Vec<u8>)| fits.contains(&spare.capacity());
+        // The last that came is the likeliest to be in a cache.
+        let index = self.buffers.iter().rposition(fits)?;
+        let (_, spare) = self.buffers.remove(index)?;
+        self.bytes -= spare.capacity();
+        Some(spare)
+    }
+
+    /// Keeps one. Returns those that have to go for it.
+    fn put(&mut self, buffer: Vec<u8>) -> Vec<Vec<u8>> {
+        let mut gone = Vec::new();
+        if buffer.capacity() > KEPT_BYTES {
+            return vec![buffer];
+        }
+        self.bytes += buffer.capacity();
+        self.buffers.push_back((self.sweeps, buffer));
+        while (self.buffers.len() > KEPT || self.bytes > KEPT_BYTES)
+            && let Some(oldest) = self.pop()
+        {
+            gone.push(oldest);
+        }
+        gone
+    }
+
+    /// Those that were there at the last look.
+    fn unwanted(&mut self) -> Vec<Vec<u8>> {
+        let mut gone = Vec::new();
+        while self
+            .buffers
+            .front()
+            .is_some_and(|(came, _)| *came < self.sweeps)
+            && let Some(oldest) = self.pop()
+        {
+            gone.push(oldest);
+        }
+        self.sweeps += 1;
+        gone
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let (_, buffer) = self.buffers.pop_front()?;
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(home) = self.home.upgrade() else {
+            return;
+        };
+        let mut buffer = mem::take(&mut self.buffer);
+        buffer.clear();
+        let gone = {
+            let mut kept = home.kept.lock();
+            // Looked at under the lock, or it could come behind the last sweep and stay.
+            if home.open.load(Ordering::SeqCst) {
+                kept.put(buffer)
+            } else {
+                vec![buffer]
+            }
+        };
+        drop(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = 1024 * 1024;
+
+    fn value(spares: &Spares, bytes: usize) -> Bytes {
+        let mut buffer = spares.take(bytes);
+        assert!(buffer.is_empty());
+        buffer.resize(bytes, 7);
+        spares.lend(buffer)
+    }
+
+    /// One that nothing was read into.
+    fn untouched(spares: &Spares, bytes: usize) -> Bytes {
+        spares.lend(spares.take(bytes))
+    }
+
+    #[test]
+    fn the_next_value_has_the_buffer_of_one_that_has_gone() {
+        let spares = Spares::default();
+        let mut first = value(&spares, LARGE);
+        let place = first.as_ptr();
+        let part = first.split_to(LARGE / 2);
+        drop(first);
+        // Somebody still has a part of it.
+        assert_ne!(value(&spares, LARGE).as_ptr(), place);
+        assert_eq!(part[..], [7; LARGE / 2]);
+        drop(part);
+        let second = value(&spares, LARGE - 1000);
+        assert_eq!(second.as_ptr(), place);
+        assert_eq!(second.len(), LARGE - 1000);
+    }
+
+    #[test]
+    fn no_value_has_a_buffer_that_is_much_too_large_or_too_small() {
+        let spares = Spares::default();
+        drop(value(&spares, LARGE));
+        for bytes in [LARGE / 2, LARGE + 1] {
+            assert_eq!(spares.take(bytes).capacity(), bytes);
+        }
+        assert_eq!(spares.kept(), LARGE);
+    }
+
+    #[test]
+    fn no_more_are_kept_than_their_limits_allow() {
+        let spares = Spares::default();
+        let come_and_go = |bytes| {
+            let values: Vec<_> = (0..2 * KEPT).map(|_| untouched(&spares, bytes)).collect();
+            drop(values);
+        };
+        come_and_go(KEPT_BYTES / 8 * 3);
+        assert_eq!(spares.kept(), KEPT_BYTES / 8 * 6);
+        // What is of no use any more goes first.
+        come_and_go(SPARE_FROM);
+        assert_eq!(spares.kept(), KEPT * SPARE_FROM);
+        drop(value(&spares, SPARE_FROM - 1));
+        drop(untouched(&spares, KEPT_BYTES + 1));
+        assert_eq!(spares.kept(), KEPT * SPARE_FROM);
+    }
+
+    #[test]
+    fn what_was_not_wanted_for_a_while_goes_while_others_are_in_use() {
+        let spares = Spares::default();
+        let shelf = spares.shelf.as_ref().unwrap();
+        drop(value(&spares, LARGE));
+        for kept in [LARGE + SPARE_FROM, SPARE_FROM, SPARE_FROM] {
+            drop(value(&spares, SPARE_FROM));
+            shelf.sweep();
+            assert_eq!(spares.kept(), kept);
+        }
+        assert!(shelf.open.load(Ordering::SeqCst));
+        shelf.sweep();
+        assert_eq!(spares.kept(), 0);
+        assert!(!shelf.open.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn nothing_is_kept_when_none_was_taken_between_two_sweeps() {
+        let spares = Spares::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(spares.poll_open(&mut cx).is_pending());
+            let (early, late) = (value(&spares, LARGE), value(&spares, LARGE));
+            assert!(spares.poll_open(&mut cx).is_ready());
+            drop(early);
+            spares.sweep();
+            assert_eq!(spares.kept(), LARGE);
+            spares.sweep();
+            assert_eq!(spares.kept(), 0);
+            // Comes when no other is expected.
+            drop(late);
+            assert_eq!(spares.kept(), 0);
+        }
+    }
+
+    #[test]
+    fn whoever_keeps_nothing_has_none() {
+        let spares = Spares::none();
+        let value = value(&spares, LARGE);
+        assert!(value.try_into_mut().is_ok(), "its buffer is not its own");
+    }
+
+    #[test]
+    fn a_value_may_outlive_its_connection() {
+        let spares = Spares::default();
+        let value = value(&spares, LARGE);
+        drop(spares);
+        assert_eq!(value.len(), LARGE);
+    }
+}
