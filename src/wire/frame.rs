@@ -180,6 +180,24 @@ pub(crate) fn frame_bytes<T: Serialize>(
     Ok(())
 }
 
+/// What a frame begins with.
+pub(crate) trait Header: DeserializeOwned {
+    /// Whether its tail is a value or a part of one, which may come bit by bit.
+    fn has_value(&self) -> bool;
+}
+
+impl Header for HostFrame {
+    fn has_value(&self) -> bool {
+        matches!(self, Self::Task { .. } | Self::Part { .. })
+    }
+}
+
+impl Header for WorkerFrame {
+    fn has_value(&self) -> bool {
+        matches!(self, Self::Result { .. } | Self::Part { .. })
+    }
+}
+
 /// Splits a frame into its header and tail.
 pub(crate) fn parse<T: DeserializeOwned>(frame: &[u8]) -> Result<(T, &[u8]), String> {
     let (header, taken) = codec::decode_header(frame)?;

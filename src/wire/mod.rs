@@ -7,6 +7,7 @@
 //! exceed [`PART_BYTES`] is cut: its first frame says how much follows, and [`HostFrame::Part`] or
 //! [`WorkerFrame::Part`] frames bring the rest, other frames passing in between.
 
+mod assembly;
 mod blob;
 pub(crate) mod captured;
 pub(crate) mod codec;
@@ -24,11 +25,12 @@ mod spare;
 mod tests;
 mod writer;
 
+pub(crate) use assembly::{Assembly, AssemblyError, Tail, Whole};
 pub use blob::Blob;
 pub(crate) use captured::Captured;
 pub(crate) use frame::{
-    ControlFromWorker, ControlToWorker, HostFrame, Outcome, SLOW_POLLS, TimeLeft, UNREPORTED,
-    WorkerFrame, frame_bytes, parse,
+    ControlFromWorker, ControlToWorker, Header, HostFrame, Outcome, SLOW_POLLS, TimeLeft,
+    UNREPORTED, WorkerFrame, frame_bytes, parse,
 };
 pub(crate) use handshake::{
     Channel, Confines, Hello, Lineage, Offer, PROTOCOL, Place, Resource, StartConfig, TOKEN_BYTES,
@@ -36,7 +38,7 @@ pub(crate) use handshake::{
 };
 pub use json::Json;
 pub(crate) use payload::Payload;
-pub(crate) use reader::{Assembly, FrameReader};
+pub(crate) use reader::FrameReader;
 pub(crate) use run::{RUN_VALUES, Run};
 pub(crate) use spare::Spares;
 pub(crate) use writer::FrameWriter;

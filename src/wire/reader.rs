@@ -1,11 +1,11 @@
-//! Cuts a byte stream into frames, and parts back into values.
+//! Cuts a byte stream into frames.
 //!
-//! Belongs here: buffering and limits of what comes in. Does not belong here: sockets, what frames mean.
+//! Belongs here: buffering what comes in, and the limit of a frame. Does not belong here: sockets, what frames mean.
 //! Invariant: a length is checked before a byte is allocated for it.
 
-use std::collections::HashMap;
+use std::fmt;
 
-use crate::wire::{FRAME_BYTES, Payload, Spares, spare::SPARE_FROM};
+use crate::wire::{FRAME_BYTES, Header, Tail, parse};
 
 /// What is wrong with a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,25 @@ pub(crate) struct FrameError {
 }
 
 const START_BYTES: usize = 64 * 1024;
+
+/// A frame of no more bytes is waited for as a whole: to read the rest of it by itself would save less than that costs.
+const WHOLE_BYTES: usize = 128 * 1024;
+
+/// Why there is no next frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FrameFault {
+    Length(FrameError),
+    Unreadable(String),
+}
+
+impl fmt::Display for FrameFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(error) => write!(f, "a frame of {} bytes", error.claimed),
+            Self::Unreadable(why) => write!(f, "an unreadable frame: {why}"),
+        }
+    }
+}
 
 /// A reusable buffer with whole and half frames in it.
 #[derive(Debug)]
@@ -38,7 +57,11 @@ impl FrameReader {
             self.start = 0;
             self.end = 0;
         }
-        let needed = self.frame_length().unwrap_or(0).min(FRAME_BYTES) + 4;
+        // Of a large frame this is to have the header, which is hardly ever large.
+        let needed = match self.frame_length() {
+            Some(length) if length <= WHOLE_BYTES => length + 4,
+            _ => START_BYTES,
+        };
         if self.start > 0 && self.start + needed > self.buffer.len()
             || self.end == self.buffer.len()
         {
@@ -46,9 +69,9 @@ impl FrameReader {
             self.end -= self.start;
             self.start = 0;
         }
-        // Whoever takes frames out before it reads on never has a full one.
-        let full = self.end == self.buffer.len();
-        let needed = needed.max(self.end + if full { START_BYTES } else { 0 });
+        // Unless it is wanted as a whole, or there are some that have not been taken out.
+        let full = self.end == self.buffer.len() && needed <= self.end;
+        let needed = if full { self.end + START_BYTES } else { needed };
         if let Some(more) = needed.checked_sub(self.buffer.len()) {
             // No more than that, where it would take twice as much as it has.
             self.buffer.reserve_exact(more);
@@ -96,122 +119,33 @@ impl FrameReader {
         self.start = from + length;
         Ok(self.buffer.get(from..from + length))
     }
-}
 
-/// Why a value in parts cannot be put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AssemblyError {
-    TooLarge { bytes: u64, limit: usize },
-    Unannounced { ticket: u64 },
-    Overrun { ticket: u64 },
-    Lengths,
-}
-
-#[derive(Debug)]
-struct Partial<H> {
-    header: H,
-    attachments: Vec<u32>,
-    bytes: Vec<u8>,
-    total: usize,
-}
-
-/// Values of which not all parts have come yet; `H` is what the first frame said of them.
-#[derive(Debug)]
-pub(crate) struct Assembly<H> {
-    partial: HashMap<u64, Partial<H>>,
-    limit: usize,
-    spares: Spares,
-}
-
-impl<H> Assembly<H> {
-    /// Of values no larger than this, which are read into what `spares` has.
-    pub(crate) fn new(limit: usize, spares: &Spares) -> Self {
-        Self {
-            partial: HashMap::new(),
-            limit,
-            spares: spares.clone(),
-        }
-    }
-
-    /// The first frame of a value. Returns it when it is whole.
-    pub(crate) fn first(
-        &mut self,
-        ticket: u64,
-        header: H,
-        attachments: Vec<u32>,
-        rest: u64,
-        tail: &[u8],
-    ) -> Result<Option<(H, Payload)>, AssemblyError> {
-        // Also when this one is whole: what has come of the other would stay as long as the connection.
-        if self.partial.contains_key(&ticket) {
-            return Err(AssemblyError::Overrun { ticket });
-        }
-        let total = rest.saturating_add(tail.len() as u64);
-        if total > self.limit as u64 {
-            return Err(AssemblyError::TooLarge {
-                bytes: total,
-                limit: self.limit,
-            });
-        }
-        if rest == 0 {
-            let payload = if attachments.is_empty() && tail.len() < SPARE_FROM {
-                Payload::copied(tail)
-            } else {
-                let mut bytes = self.spares.take(tail.len());
-                bytes.extend_from_slice(tail);
-                Payload::split(self.spares.lend(bytes), &attachments)
-                    .ok_or(AssemblyError::Lengths)?
-            };
-            return Ok(Some((header, payload)));
-        }
-        let total = usize::try_from(total).unwrap_or(usize::MAX);
-        // At once, to spare large values the copies of growth.
-        let mut bytes = self.spares.take(total);
-        bytes.extend_from_slice(tail);
-        let partial = Partial {
-            header,
-            attachments,
-            bytes,
-            total,
-        };
-        self.partial.insert(ticket, partial);
-        Ok(None)
-    }
-
-    /// A further part. Returns the value when it is whole.
-    pub(crate) fn part(
-        &mut self,
-        ticket: u64,
-        tail: &[u8],
-    ) -> Result<Option<(H, Payload)>, AssemblyError> {
-        let partial = self
-            .partial
-            .get_mut(&ticket)
-            .ok_or(AssemblyError::Unannounced { ticket })?;
-        if partial.bytes.len() + tail.len() > partial.total || tail.is_empty() {
-            return Err(AssemblyError::Overrun { ticket });
-        }
-        partial.bytes.extend_from_slice(tail);
-        if partial.bytes.len() < partial.total {
-            return Ok(None);
-        }
-        let Some(whole) = self.partial.remove(&ticket) else {
+    /// The next frame: its header and its tail. Of a large one that has no more than begun the tail is what is there, and the
+    /// rest of it comes next, in front of the next frame: that is to be read to where it belongs, not to
+    /// [`space`](Self::space).
+    pub(crate) fn frame<H: Header>(&mut self) -> Result<Option<(H, Tail<'_>)>, FrameFault> {
+        let Some(length) = self.frame_length() else {
             return Ok(None);
         };
-        let payload = Payload::split(self.spares.lend(whole.bytes), &whole.attachments)
-            .ok_or(AssemblyError::Lengths)?;
-        Ok(Some((whole.header, payload)))
-    }
-
-    /// Whether parts of this value are still to come.
-    pub(crate) fn contains(&self, ticket: u64) -> bool {
-        self.partial.contains_key(&ticket)
-    }
-
-    /// Bytes taken for values that are not whole yet.
-    #[cfg(test)]
-    pub(super) fn reserved(&self) -> usize {
-        let partial = self.partial.values();
-        partial.map(|partial| partial.bytes.capacity()).sum()
+        if length > FRAME_BYTES {
+            return Err(FrameFault::Length(FrameError { claimed: length }));
+        }
+        let from = self.start + 4;
+        let here = length.min(self.end - from);
+        let more = length - here;
+        if more > 0 && length <= WHOLE_BYTES {
+            return Ok(None);
+        }
+        let frame = self.buffer.get(from..from + here).unwrap_or_default();
+        match parse::<H>(frame) {
+            // Half a header, or one whose tail is of use only as a whole.
+            Ok((header, _)) if more > 0 && !header.has_value() => Ok(None),
+            Err(_) if more > 0 => Ok(None),
+            Ok((header, here)) => {
+                self.start = from + frame.len();
+                Ok(Some((header, Tail { here, more })))
+            }
+            Err(why) => Err(FrameFault::Unreadable(why)),
+        }
     }
 }

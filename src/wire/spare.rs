@@ -59,6 +59,7 @@ struct Kept {
 /// A buffer that others read, and that then comes back.
 struct Lent {
     buffer: Vec<u8>,
+    bytes: usize,
     home: Weak<Shelf>,
 }
 
@@ -76,7 +77,8 @@ impl Spares {
         Self { shelf: None }
     }
 
-    /// An empty buffer with room for so many bytes, and for not many more: it may stay with its value for long.
+    /// A buffer with room for so many bytes, and for not many more: it may stay with its value for long. It is as long as it was
+    /// ever used.
     pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
         // The pages of a new one cost nothing until bytes come.
         let fresh = || Vec::with_capacity(bytes);
@@ -93,14 +95,18 @@ impl Spares {
         spare.unwrap_or_else(fresh)
     }
 
-    /// What was read into a buffer. When nobody has it any more the buffer comes back.
-    pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
+    /// What was read into a buffer, so many bytes. When nobody has it any more the buffer comes back.
+    pub(crate) fn lend(&self, mut buffer: Vec<u8>, bytes: usize) -> Bytes {
         match &self.shelf {
             Some(shelf) if buffer.capacity() >= SPARE_FROM => Bytes::from_owner(Lent {
                 buffer,
+                bytes,
                 home: Arc::downgrade(shelf),
             }),
-            _ => buffer.into(),
+            _ => {
+                buffer.truncate(bytes);
+                buffer.into()
+            }
         }
     }
 
@@ -208,7 +214,7 @@ impl Kept {
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.get(..self.bytes).unwrap_or_default()
     }
 }
 
@@ -217,8 +223,7 @@ impl Drop for Lent {
         let Some(home) = self.home.upgrade() else {
             return;
         };
-        let mut buffer = mem::take(&mut self.buffer);
-        buffer.clear();
+        let buffer = mem::take(&mut self.buffer);
         let gone = {
             let mut kept = home.kept.lock();
             // Looked at under the lock, or it could come behind the last sweep and stay.
@@ -240,14 +245,14 @@ mod tests {
 
     fn value(spares: &Spares, bytes: usize) -> Bytes {
         let mut buffer = spares.take(bytes);
-        assert!(buffer.is_empty());
+        buffer.clear();
         buffer.resize(bytes, 7);
-        spares.lend(buffer)
+        spares.lend(buffer, bytes)
     }
 
     /// One that nothing was read into.
     fn untouched(spares: &Spares, bytes: usize) -> Bytes {
-        spares.lend(spares.take(bytes))
+        spares.lend(spares.take(bytes), 0)
     }
 
     #[test]

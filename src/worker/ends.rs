@@ -13,6 +13,15 @@ use crate::{
 };
 
 impl Executor {
+    /// Reports a task that was cancelled before it started.
+    pub(super) fn refuse(&self, ticket: u64) {
+        self.report(
+            ticket,
+            Outcome::Cancelled { started: false },
+            &Payload::default(),
+        );
+    }
+
     /// A task has come to its end by itself.
     pub(super) fn ended(&self, name: u16, scope: &Scope, ended: Ended) {
         match ended {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     task::{Board, TaskId},
-    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, Spares, WorkerFrame, run},
+    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, Spares, Whole, WorkerFrame, run},
     worker::{
         ServeEnd,
         executor::Executor,
@@ -160,19 +160,24 @@ impl Session {
 
     /// Reads what is there. Returns whether there was anything.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeEnd> {
-        let bytes = match self
-            .executor
-            .out
-            .stream()
-            .poll_read(cx, self.reader.space())
-        {
+        let space = match self.assembly.space() {
+            Some(space) => space,
+            None => self.reader.space(),
+        };
+        let bytes = match self.executor.out.stream().poll_read(cx, space) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0) | Err(_)) => return Err(ServeEnd::Orphaned),
             Poll::Ready(Ok(bytes)) => bytes,
         };
+        if self.assembly.is_open() {
+            let whole = self.assembly.filled(bytes);
+            if let Some((ticket, whole)) = whole.map_err(|_| ServeEnd::Protocol)? {
+                self.came(ticket, whole);
+            }
+            return Ok(true);
+        }
         self.reader.filled(bytes);
-        while let Some(frame) = self.reader.next().map_err(|_| ServeEnd::Protocol)? {
-            let (header, tail) = crate::wire::parse(frame).map_err(|_| ServeEnd::Protocol)?;
+        while let Some((header, tail)) = self.reader.frame().map_err(|_| ServeEnd::Protocol)? {
             let (ticket, whole) = match header {
                 HostFrame::Task {
                     ticket,
@@ -198,7 +203,7 @@ impl Session {
                     tasks,
                     run: limit,
                 } if usize::from(name) < self.names && ticket > self.last_read => {
-                    let _ = run::values(tail, tasks).map_err(|_| ServeEnd::Protocol)?;
+                    let _ = run::values(tail.here, tasks).map_err(|_| ServeEnd::Protocol)?;
                     self.last_read = ticket.saturating_add(u64::from(tasks) - 1);
                     self.queue.push_several(Several {
                         ticket,
@@ -208,29 +213,33 @@ impl Session {
                         came: self.lag.is_some().then(Instant::now),
                         tasks,
                         run: limit.map(Duration::from_micros),
-                        input: Bytes::copy_from_slice(tail),
+                        input: Bytes::copy_from_slice(tail.here),
                     });
                     continue;
                 }
                 HostFrame::Part { ticket } => (ticket, self.assembly.part(ticket, tail)),
                 _ => return Err(ServeEnd::Protocol),
             };
-            if let Some(((id, attempt, name, limits), payload)) =
-                whole.map_err(|_| ServeEnd::Protocol)?
-            {
-                self.queue.push(Incoming {
-                    came: self.lag.is_some().then(Instant::now),
-                    ticket,
-                    id,
-                    attempt,
-                    name,
-                    payload,
-                    limits,
-                    announced: limits.is_some(),
-                });
+            if let Some(whole) = whole.map_err(|_| ServeEnd::Protocol)? {
+                self.came(ticket, whole);
             }
         }
         Ok(true)
+    }
+
+    /// All of a task is there.
+    fn came(&mut self, ticket: u64, (head, payload): Whole<Head>) {
+        let (id, attempt, name, limits) = head;
+        self.queue.push(Incoming {
+            came: self.lag.is_some().then(Instant::now),
+            ticket,
+            id,
+            attempt,
+            name,
+            payload,
+            limits,
+            announced: limits.is_some(),
+        });
     }
 
     /// Starts what may start. Returns false when the turn is used up first.
@@ -330,16 +339,5 @@ impl Session {
         }
         self.queue.tidy();
         left < before
-    }
-}
-
-impl Executor {
-    /// Reports a task that was cancelled before it started.
-    fn refuse(&self, ticket: u64) {
-        self.report(
-            ticket,
-            Outcome::Cancelled { started: false },
-            &Payload::default(),
-        );
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    sched::Violation,
+    sched::{Ticket, Violation},
     supervisor::{
         core::Event,
         reply::Settled,
@@ -23,7 +23,7 @@ use crate::{
             partial::Partial,
         },
     },
-    wire::{Outcome, WorkerFrame, parse, run},
+    wire::{AssemblyError, Outcome, Whole, WorkerFrame, run},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -37,7 +37,11 @@ impl Running<'_> {
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, String> {
         let mut total = 0;
         while total < READ_TURN {
-            let (data, space) = (&self.session.data, self.session.reader.space());
+            let data = &self.session.data;
+            let space = match self.assembly.space() {
+                Some(space) => space,
+                None => self.session.reader.space(),
+            };
             let read = if self.exit.is_some() {
                 data.poll_left(cx, space)
             } else {
@@ -61,20 +65,28 @@ impl Running<'_> {
                     return Ok(false);
                 }
                 Poll::Ready(Ok(bytes)) => {
-                    self.session.reader.filled(bytes);
                     total += bytes;
                     self.pulse.lives(Instant::now);
-                    self.digest()?;
+                    if self.assembly.is_open() {
+                        let whole = self.assembly.filled(bytes).map_err(in_parts)?;
+                        if let Some((ticket, whole)) = whole {
+                            self.ended(ticket, whole)?;
+                        }
+                        self.digest(usize::from(!self.assembly.is_open()))?;
+                    } else {
+                        self.session.reader.filled(bytes);
+                        self.digest(0)?;
+                    }
                 }
             }
         }
         Ok(true)
     }
 
-    /// Applies what was read, and takes note of whether a frame is incomplete.
-    pub(super) fn digest(&mut self) -> Result<(), String> {
-        let frames = self.parse()?;
-        if !self.session.reader.is_partial() {
+    /// Applies what was read, and takes note of whether a frame is incomplete. So many were completed already.
+    pub(super) fn digest(&mut self, completed: usize) -> Result<(), String> {
+        let frames = completed + self.parse()?;
+        if !self.session.reader.is_partial() && !self.assembly.is_open() {
             self.partial = None;
         } else if frames > 0 || self.partial.is_none() {
             // Bytes that complete no frame buy it no time.
@@ -102,17 +114,11 @@ impl Running<'_> {
             if self.events.len() >= MAX_EVENTS {
                 self.apply()?;
             }
-            let Some(frame) = self
-                .session
-                .reader
-                .next()
-                .map_err(|error| format!("a frame of {} bytes", error.claimed))?
-            else {
+            let frame = self.session.reader.frame();
+            let Some((header, tail)) = frame.map_err(|fault| fault.to_string())? else {
                 return Ok(());
             };
-            *frames += 1;
-            let (header, tail) =
-                parse(frame).map_err(|error| format!("an unreadable frame: {error}"))?;
+            *frames += usize::from(tail.more == 0);
             let whole = match header {
                 WorkerFrame::Started { ticket } => {
                     self.events.push(Event::Started(ticket));
@@ -172,9 +178,9 @@ impl Running<'_> {
                         .map(|whole| whole.map(|whole| (ticket, whole)))
                 }
                 WorkerFrame::Results { ticket, results } => {
-                    let _ = run::values(tail, results)?;
+                    let _ = run::values(tail.here, results)?;
                     self.allowance.finished(results);
-                    let values = Bytes::copy_from_slice(tail);
+                    let values = Bytes::copy_from_slice(tail.here);
                     self.events
                         .push(Event::FinishedRun(ticket, results, values));
                     continue;
@@ -192,27 +198,26 @@ impl Running<'_> {
                     return Err("a frame that is not due".to_owned());
                 }
             };
-            if let Some((ticket, (outcome, payload))) =
-                whole.map_err(|error| format!("a value that cannot be put together: {error:?}"))?
-            {
-                self.allowance.finished(1);
-                if outcome == Outcome::Expired {
-                    self.events.push(Event::Expired(ticket));
-                    continue;
-                }
-                if outcome == (Outcome::Failed { transient: true }) {
-                    self.events.push(Event::Failed(ticket, payload));
-                    continue;
-                }
-                let settled = settled(&outcome, payload)?;
-                self.events.push(match settled {
-                    Settled::Cancelled { started } if self.why.is_some() => {
-                        Event::Dropped { ticket, started }
-                    }
-                    settled => Event::Finished(ticket, settled),
-                });
+            if let Some((ticket, whole)) = whole.map_err(in_parts)? {
+                self.ended(ticket, whole)?;
             }
         }
+    }
+
+    /// All of what a worker says of a task that has ended is there.
+    fn ended(&mut self, ticket: Ticket, (outcome, payload): Whole<Outcome>) -> Result<(), String> {
+        self.allowance.finished(1);
+        self.events.push(match outcome {
+            Outcome::Expired => Event::Expired(ticket),
+            Outcome::Failed { transient: true } => Event::Failed(ticket, payload),
+            outcome => match settled(&outcome, payload)? {
+                Settled::Cancelled { started } if self.why.is_some() => {
+                    Event::Dropped { ticket, started }
+                }
+                settled => Event::Finished(ticket, settled),
+            },
+        });
+        Ok(())
     }
 
     /// The host's number of a name that the worker has another for. It may have more names, but was sent no task of those.
@@ -257,4 +262,8 @@ impl Running<'_> {
         }
         Ok(())
     }
+}
+
+fn in_parts(error: AssemblyError) -> String {
+    format!("a value that cannot be put together: {error:?}")
 }

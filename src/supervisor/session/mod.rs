@@ -185,7 +185,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         session,
     };
     // What came in the same breath as Ready is in the reader already: no further bytes may come to announce it.
-    if let Err(violation) = running.digest() {
+    if let Err(violation) = running.digest(0) {
         running.garbled(violation);
     }
     running.leave_quarantine();

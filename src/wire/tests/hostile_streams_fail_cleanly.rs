@@ -1,10 +1,10 @@
 //! Streams that are cut off, lie about lengths or are noise: refused before anything is allocated for what they claim.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::super::{
-    Assembly, FRAME_BYTES, FrameReader, Payload, Spares,
-    reader::{AssemblyError, FrameError},
+    Assembly, AssemblyError, FRAME_BYTES, FrameReader, Payload, Spares, Tail, WorkerFrame,
+    frame_bytes, reader::FrameError,
 };
 use crate::sched::model::Run;
 
@@ -63,7 +63,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
     let mut assembly = Assembly::new(LIMIT, &Spares::default());
     for rest in [LIMIT as u64 - 3, 1 << 40, u64::MAX] {
         let bytes = rest.saturating_add(4);
-        let found = assembly.first(1, (), Vec::new(), rest, b"tail");
+        let found = assembly.first(1, (), Vec::new(), rest, &b"tail"[..]);
         let limit = LIMIT;
         assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
         assert!(!assembly.contains(1));
@@ -71,7 +71,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
     }
     let mut small = Assembly::new(3, &Spares::default());
     let (bytes, limit) = (4, 3);
-    let found = small.first(1, (), Vec::new(), 0, b"tail");
+    let found = small.first(1, (), Vec::new(), 0, &b"tail"[..]);
     assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
 }
 
@@ -79,14 +79,19 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
 fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
     let mut assembly = Assembly::<()>::new(LIMIT, &Spares::default());
     let unannounced = AssemblyError::Unannounced { ticket: 1 };
-    assert_eq!(assembly.part(1, b"tail").unwrap_err(), unannounced);
-    assert!(assembly.first(1, (), Vec::new(), 4, b"").unwrap().is_none());
+    assert_eq!(assembly.part(1, &b"tail"[..]).unwrap_err(), unannounced);
+    assert!(
+        assembly
+            .first(1, (), Vec::new(), 4, &b""[..])
+            .unwrap()
+            .is_none()
+    );
     // A part without bytes would let a peer talk for ever.
     let overrun = AssemblyError::Overrun { ticket: 1 };
-    assert_eq!(assembly.part(1, b"").unwrap_err(), overrun);
-    assert_eq!(assembly.part(1, b"tails").unwrap_err(), overrun);
+    assert_eq!(assembly.part(1, &b""[..]).unwrap_err(), overrun);
+    assert_eq!(assembly.part(1, &b"tails"[..]).unwrap_err(), overrun);
     assert_eq!(
-        assembly.first(1, (), Vec::new(), 4, b"").unwrap_err(),
+        assembly.first(1, (), Vec::new(), 4, &b""[..]).unwrap_err(),
         overrun
     );
 }
@@ -94,19 +99,61 @@ fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
 #[test]
 fn attachments_that_do_not_fit_their_value_are_refused() {
     let mut assembly = Assembly::new(LIMIT, &Spares::default());
-    let found = assembly.first(1, (), vec![5], 0, b"tail");
+    let found = assembly.first(1, (), vec![5], 0, &b"tail"[..]);
     assert_eq!(found.unwrap_err(), AssemblyError::Lengths);
     assert!(
         assembly
-            .first(2, (), vec![9], 4, b"tail")
+            .first(2, (), vec![9], 4, &b"tail"[..])
             .unwrap()
             .is_none()
     );
     assert_eq!(
-        assembly.part(2, b"more").unwrap_err(),
+        assembly.part(2, &b"more"[..]).unwrap_err(),
         AssemblyError::Lengths
     );
     assert!(!assembly.contains(2));
+}
+
+#[test]
+fn a_part_that_has_begun_is_no_longer_than_what_is_due() {
+    let tail = |here, more| Tail { here, more };
+    let mut assembly = Assembly::new(LIMIT, &Spares::default());
+    let limit = LIMIT;
+    let found = assembly.first(1, (), Vec::new(), 1, tail(b"tail", LIMIT - 4));
+    let bytes = LIMIT as u64 + 1;
+    assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
+    let begun = assembly.first(1, (), Vec::new(), 9, tail(b"tail", 1));
+    assert!(begun.unwrap().is_none() && assembly.is_open());
+    assert_eq!(assembly.space().unwrap().len(), 1);
+    assert!(assembly.filled(1).unwrap().is_none() && !assembly.is_open());
+    let found = assembly.part(1, tail(b"tail", 6));
+    assert_eq!(found.unwrap_err(), AssemblyError::Overrun { ticket: 1 });
+    assert!(!assembly.is_open());
+    assert!(assembly.part(1, tail(b"tail", 5)).unwrap().is_none());
+    assembly.space().unwrap().copy_from_slice(b"tails");
+    assert!(assembly.filled(3).unwrap().is_none());
+    assert_eq!(assembly.space().unwrap(), b"ls");
+    let (ticket, (_, payload)) = assembly.filled(2).unwrap().unwrap();
+    assert_eq!((ticket, payload.body().len()), (1, 14));
+    assert_eq!(payload.body()[5..], b"tailtails"[..]);
+}
+
+#[test]
+fn a_large_frame_without_a_value_is_waited_for() {
+    let mut reader = FrameReader::new();
+    let mut bytes = BytesMut::new();
+    let header = WorkerFrame::Results {
+        ticket: 1,
+        results: 2,
+    };
+    frame_bytes(&header, &[7; FRAME_BYTES / 2], &mut bytes).unwrap();
+    let (last, before) = bytes.split_last().unwrap();
+    read(&mut reader, before);
+    assert!(reader.frame::<WorkerFrame>().unwrap().is_none());
+    read(&mut reader, &[*last]);
+    let (found, tail) = reader.frame::<WorkerFrame>().unwrap().unwrap();
+    assert_eq!((found, tail.more), (header, 0));
+    assert_eq!(tail.here, [7; FRAME_BYTES / 2]);
 }
 
 #[test]
@@ -167,7 +214,7 @@ fn any_order_of_first_frames_and_parts_is_put_together_or_refused() {
             run.note((ticket, first, tail.len(), rest));
             let at = partials.iter().position(|partial| partial.0 == ticket);
             let (found, whole) = if first {
-                let found = assembly.first(ticket, (), lengths.clone(), rest, &tail);
+                let found = assembly.first(ticket, (), lengths.clone(), rest, &tail[..]);
                 if at.is_some() {
                     assert_eq!(found.unwrap_err(), AssemblyError::Overrun { ticket });
                     break;
@@ -179,7 +226,7 @@ fn any_order_of_first_frames_and_parts_is_put_together_or_refused() {
                     (found, None)
                 }
             } else {
-                let found = assembly.part(ticket, &tail);
+                let found = assembly.part(ticket, &tail[..]);
                 let Some(at) = at else {
                     assert_eq!(found.unwrap_err(), AssemblyError::Unannounced { ticket });
                     continue;
