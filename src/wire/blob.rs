@@ -4,7 +4,7 @@
 //! Does not belong here: where in a frame attachments lie.
 //! Invariant: a list is in force exactly while one value is encoded or decoded on this thread, also when that panics.
 //!
-//! While a value is encoded, a blob below 1 KiB is the enum variant 0 with its bytes, a larger one variant 1 with its
+//! While a value is encoded, a blob below 4 KiB is the enum variant 0 with its bytes, a larger one variant 1 with its
 //! index among the attachments; as postcard has it, one byte plus length and bytes, or one byte plus the index. At
 //! any other time, and so in any other format, a blob is ordinary bytes.
 
@@ -20,8 +20,8 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::{self, Serializer};
 use serde::{Deserialize, Serialize};
 
-/// From this many bytes on an attachment is cheaper than a copy.
-pub(super) const ATTACH_FROM: usize = 1024;
+/// From this many bytes on an attachment is cheaper than a copy: shorter frames are copied together anyway.
+pub(super) const ATTACH_FROM: usize = 4 * 1024;
 
 /// How many attachments a value may have: their lengths have to fit into the header of one frame, at up to 5 bytes each.
 /// Blobs beyond that are sent as part of the value.
@@ -170,7 +170,7 @@ fn attached(index: u32) -> Option<Bytes> {
 
 /// Bytes that are sent as they are: serde does not see them, and sending and receiving do not copy them.
 ///
-/// Use it for buffers from about 1 KiB on; `Vec<u8>` is serialized byte by byte. A received blob shares the buffer
+/// Use it for buffers from about 1 KiB on: `Vec<u8>` is serialized byte by byte. Below 4 KiB a blob is copied as a whole. A received blob shares the buffer
 /// of the message it came in, and keeps it alive; when it is dropped, that serves the next large message, or goes back to the
 /// system soon. In every other format, outside of this crate, it is plain bytes.
 ///

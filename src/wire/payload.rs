@@ -133,7 +133,7 @@ impl Payload {
     ///
     /// `lens` are the lengths of the attachments, the body is what is left in front. `None` when they do not fit.
     pub(crate) fn split(tail: Bytes, lens: &[u32]) -> Option<Self> {
-        // A header of zeros would turn one byte each into a `Bytes` each. The encoder attaches nothing below 1 KiB,
+        // A header of zeros would turn one byte each into a `Bytes` each. The encoder attaches nothing below 4 KiB,
         // so honest tails stay far under this.
         if lens.len() > 1024 + tail.len() / 1024 {
             return None;

@@ -61,10 +61,10 @@ fn more_blobs_than_a_header_has_room_for_are_sent_with_the_value() {
 
 #[test]
 fn several_blobs_keep_their_order() {
-    let blobs: Vec<Blob> = (0..20).map(|n| blob(2000 + n)).collect();
+    let blobs: Vec<Blob> = (0..20).map(|n| blob(5000 + n)).collect();
     let payload = comes_back(blobs);
     let lens: Vec<usize> = payload.attachments().iter().map(Bytes::len).collect();
-    assert_eq!(lens, (2000..2020).collect::<Vec<_>>());
+    assert_eq!(lens, (5000..5020).collect::<Vec<_>>());
     let sent: Vec<u8> = payload.chunks().flat_map(|chunk| chunk.to_vec()).collect();
     let lens: Vec<u32> = lens.iter().map(|&len| len as u32).collect();
     let received = Payload::split(sent.into(), &lens).unwrap();
@@ -114,10 +114,10 @@ impl<'de> Deserialize<'de> for Sealed {
 
 #[test]
 fn encoding_within_encoding_keeps_the_blobs_apart() {
-    let value = (blob(1500), Sealed(blob(1600)), blob(1700));
+    let value = (blob(5000), Sealed(blob(6000)), blob(7000));
     let lens = comes_back(value);
     let lens: Vec<usize> = lens.attachments().iter().map(Bytes::len).collect();
-    assert_eq!(lens, [1500, 1600, 1700]);
+    assert_eq!(lens, [5000, 6000, 7000]);
 }
 
 #[test]
