@@ -213,10 +213,12 @@ impl PoolCore {
 
     /// Does what must not be done under the lock. A reply that panics harms no other.
     pub(super) fn finish(&self, after: After) {
-        let mut wake = after.wake;
         // Woken when all have what they wait for: a caller on another thread that wants several wakes once.
+        let (mut first, mut others) = (None, after.wake);
         let mut wake_later = |handed_over: Option<Option<Waker>>| match handed_over {
-            Some(waits) => wake.extend(waits),
+            // Most of the time there is one, for which no room is allocated.
+            Some(waits) if first.is_none() => first = waits,
+            Some(waits) => others.extend(waits),
             None => log(|| tracing::error!("a reply panicked while it was settled")),
         };
         for (id, reply, settled) in after.deliveries {
@@ -230,7 +232,7 @@ impl PoolCore {
                 reply.settle_run(&values, &self.results)
             }));
         }
-        for waker in wake {
+        for waker in first.into_iter().chain(others) {
             let _ = capture::contained(|| waker.wake());
         }
         for event in after.events {
