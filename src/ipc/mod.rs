@@ -1,6 +1,7 @@
 //! Local sockets between a host and its workers.
 //!
-//! Belongs here: names, places, credentials, reading and writing bytes, and giving back what they were read into. Does not belong here: what the bytes mean.
+//! Belongs here: names, places, credentials, reading and writing bytes, giving back what they were read into.
+//! Does not belong here: what the bytes mean.
 //! Invariant: the only module that names `interprocess`.
 
 #[cfg(unix)]

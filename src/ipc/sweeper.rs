@@ -23,7 +23,7 @@ pub(crate) struct Sweeper(AbortHandle);
 impl Sweeper {
     /// On the current arbiter.
     pub(crate) fn start(spares: &Spares) -> Self {
-        Self(task::spawn_local(sweep(Forgets(spares.clone()))).abort_handle())
+        Self(task::spawn_local(sweep(Closes(spares.clone()))).abort_handle())
     }
 }
 
@@ -33,19 +33,54 @@ impl Drop for Sweeper {
     }
 }
 
-/// A waker that stays behind would keep its runtime, and that its descriptors, as long as anybody holds the pool.
-struct Forgets(Spares);
+/// What stays behind would stay as long as anybody holds the pool: buffers, and a waker with its runtime and its descriptors.
+struct Closes(Spares);
 
-impl Drop for Forgets {
+impl Drop for Closes {
     fn drop(&mut self) {
-        self.0.forget_sweeper();
+        self.0.close();
     }
 }
 
-async fn sweep(spares: Forgets) {
+async fn sweep(spares: Closes) {
     loop {
         poll_fn(|cx| spares.0.poll_open(cx)).await;
         time::sleep(REST).await;
         spares.0.sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = 1024 * 1024;
+
+    fn come_and_go(spares: &Spares) {
+        let buffer = spares.take(LARGE);
+        drop(spares.lend(buffer, 0));
+    }
+
+    #[actix::test]
+    async fn what_is_kept_goes_in_time_and_with_whoever_sweeps() {
+        let spares = Spares::default();
+        let sweeper = Sweeper::start(&spares);
+        task::yield_now().await;
+        for _ in 0..2 {
+            come_and_go(&spares);
+            assert_eq!(spares.kept(), LARGE);
+            while spares.kept() > 0 {
+                task::yield_now().await;
+            }
+            // It has yet to find out that nothing was taken.
+            time::sleep(3 * REST).await;
+        }
+        come_and_go(&spares);
+        assert_eq!(spares.kept(), LARGE);
+        drop(sweeper);
+        task::yield_now().await;
+        assert_eq!(spares.kept(), 0);
+        come_and_go(&spares);
+        assert_eq!(spares.kept(), 0);
     }
 }

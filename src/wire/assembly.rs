@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::wire::{Payload, Spares, spare::SPARE_FROM};
+use crate::wire::{FrameReader, Payload, Spares, spare::SPARE_FROM};
 
 /// So much of a buffer that was never used is prepared for a read at once: of what may never come.
 const STEP_BYTES: usize = 256 * 1024;
@@ -163,19 +163,23 @@ impl<H> Assembly<H> {
         self.open.is_some()
     }
 
-    /// Where to read the rest of a frame's tail to, if it comes next; never empty.
-    pub(crate) fn space(&mut self) -> Option<&mut [u8]> {
-        let (ticket, more) = self.open?;
-        let partial = self.partial.get_mut(&ticket)?;
-        Some(partial.space(more))
+    /// Where to read the next bytes to: the rest of a frame's tail, or what `reader` makes of them; never empty.
+    pub(crate) fn space<'a>(&'a mut self, reader: &'a mut FrameReader) -> &'a mut [u8] {
+        let open = self.open.and_then(|(ticket, more)| {
+            let partial = self.partial.get_mut(&ticket)?;
+            Some(partial.space(more))
+        });
+        open.unwrap_or_else(|| reader.space())
     }
 
-    /// The first `bytes` of what [`space`](Self::space) returned are filled now. Returns the value when it is whole.
+    /// The first `bytes` of what [`space`](Self::space) returned are filled now. Returns a value when it is whole so.
     pub(crate) fn filled(
         &mut self,
         bytes: usize,
+        reader: &mut FrameReader,
     ) -> Result<Option<(u64, Whole<H>)>, AssemblyError> {
         let Some((ticket, more)) = self.open else {
+            reader.filled(bytes);
             return Ok(None);
         };
         let bytes = bytes.min(more);

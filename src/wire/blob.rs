@@ -170,9 +170,9 @@ fn attached(index: u32) -> Option<Bytes> {
 
 /// Bytes that are sent as they are: serde does not see them, and sending and receiving do not copy them.
 ///
-/// Use it for buffers from about 1 KiB on: `Vec<u8>` is serialized byte by byte. Below 4 KiB a blob is copied as a whole. A received blob shares the buffer
-/// of the message it came in, and keeps it alive; when it is dropped, that serves the next large message, or goes back to the
-/// system soon. In every other format, outside of this crate, it is plain bytes.
+/// Use it for buffers from about 1 KiB on: `Vec<u8>` is serialized byte by byte. Below 4 KiB a blob is copied as a whole. A
+/// received blob shares the buffer of the message it came in, and keeps it alive; when it is dropped, that serves the next
+/// large message, or goes back to the system soon. In every other format, outside of this crate, it is plain bytes.
 ///
 /// ```
 /// use actix_multiprocess::Blob;

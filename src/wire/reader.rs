@@ -104,8 +104,8 @@ impl FrameReader {
         usize::try_from(u32::from_le_bytes(prefix)).ok()
     }
 
-    /// The next whole frame, if there is one.
-    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+    /// Where the next frame begins behind its length, how much of it is there, and how much is still to come.
+    fn begun(&self) -> Result<Option<(usize, usize, usize)>, FrameError> {
         let Some(length) = self.frame_length() else {
             return Ok(None);
         };
@@ -113,27 +113,31 @@ impl FrameReader {
             return Err(FrameError { claimed: length });
         }
         let from = self.start + 4;
-        if self.end - from < length {
+        let here = length.min(self.end - from);
+        Ok(Some((from, here, length - here)))
+    }
+
+    /// The next whole frame, if there is one.
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        let Some((from, here, more)) = self.begun()? else {
+            return Ok(None);
+        };
+        if more > 0 {
             return Ok(None);
         }
-        self.start = from + length;
-        Ok(self.buffer.get(from..from + length))
+        self.start = from + here;
+        Ok(self.buffer.get(from..from + here))
     }
 
     /// The next frame: its header and its tail. Of a large one that has no more than begun the tail is what is there, and the
     /// rest of it comes next, in front of the next frame: that is to be read to where it belongs, not to
     /// [`space`](Self::space).
     pub(crate) fn frame<H: Header>(&mut self) -> Result<Option<(H, Tail<'_>)>, FrameFault> {
-        let Some(length) = self.frame_length() else {
+        let begun = self.begun().map_err(FrameFault::Length)?;
+        let Some((from, here, more)) = begun else {
             return Ok(None);
         };
-        if length > FRAME_BYTES {
-            return Err(FrameFault::Length(FrameError { claimed: length }));
-        }
-        let from = self.start + 4;
-        let here = length.min(self.end - from);
-        let more = length - here;
-        if more > 0 && length <= WHOLE_BYTES {
+        if more > 0 && here + more <= WHOLE_BYTES {
             return Ok(None);
         }
         let frame = self.buffer.get(from..from + here).unwrap_or_default();

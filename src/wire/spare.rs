@@ -30,17 +30,17 @@ const KEPT: usize = 32;
 /// No more bytes are kept than this.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Where buffers come back to. Clones share them.
-#[derive(Debug, Clone)]
+/// Where buffers come back to. Clones share them. Nothing is kept unless somebody sweeps.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Spares {
-    /// `None` if nothing is kept.
-    shelf: Option<Arc<Shelf>>,
+    shelf: Arc<Shelf>,
 }
 
 #[derive(Debug, Default)]
 struct Shelf {
-    /// Buffers are kept.
+    /// Buffers are kept, and whoever sweeps is awake.
     open: AtomicBool,
+    /// Whoever sweeps and waits for something to do.
     sweeper: Mutex<Option<Waker>>,
     kept: Mutex<Kept>,
 }
@@ -63,101 +63,91 @@ struct Lent {
     home: Weak<Shelf>,
 }
 
-impl Default for Spares {
-    fn default() -> Self {
-        Self {
-            shelf: Some(Arc::default()),
-        }
-    }
-}
-
 impl Spares {
-    /// Keeps nothing.
-    pub(crate) fn none() -> Self {
-        Self { shelf: None }
-    }
-
     /// A buffer with room for so many bytes, and for not many more: it may stay with its value for long. It is as long as it was
     /// ever used.
     pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
         // The pages of a new one cost nothing until bytes come.
         let fresh = || Vec::with_capacity(bytes);
-        let Some(shelf) = self.shelf.as_ref().filter(|_| bytes >= SPARE_FROM) else {
+        if bytes < SPARE_FROM || !self.shelf.opens() {
             return fresh();
-        };
-        if !shelf.open.swap(true, Ordering::SeqCst) {
-            let sweeper = shelf.sweeper.lock().take();
-            if let Some(sweeper) = sweeper {
-                sweeper.wake();
-            }
         }
-        let spare = shelf.kept.lock().take(bytes);
+        let spare = self.shelf.kept.lock().take(bytes);
         spare.unwrap_or_else(fresh)
     }
 
     /// What was read into a buffer, so many bytes. When nobody has it any more the buffer comes back.
     pub(crate) fn lend(&self, mut buffer: Vec<u8>, bytes: usize) -> Bytes {
-        match &self.shelf {
-            Some(shelf) if buffer.capacity() >= SPARE_FROM => Bytes::from_owner(Lent {
-                buffer,
-                bytes,
-                home: Arc::downgrade(shelf),
-            }),
-            _ => {
-                buffer.truncate(bytes);
-                buffer.into()
-            }
+        if buffer.capacity() < SPARE_FROM || !self.shelf.is_open() {
+            buffer.truncate(bytes);
+            return buffer.into();
         }
+        Bytes::from_owner(Lent {
+            buffer,
+            bytes,
+            home: Arc::downgrade(&self.shelf),
+        })
     }
 
-    /// Waits until there may be something to sweep.
+    /// Somebody sweeps, and waits until there may be something to sweep.
     pub(crate) fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(shelf) = &self.shelf else {
-            return Poll::Pending;
-        };
-        let old = shelf.sweeper.lock().replace(cx.waker().clone());
+        if self.shelf.is_open() {
+            return Poll::Ready(());
+        }
+        // Whoever takes one from now on finds this; before, it was not to be kept.
+        let old = self.shelf.sweeper.lock().replace(cx.waker().clone());
         drop(old);
-        if shelf.open.load(Ordering::SeqCst) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        Poll::Pending
     }
 
-    /// Nobody waits any more.
-    pub(crate) fn forget_sweeper(&self) {
-        if let Some(shelf) = &self.shelf {
-            let waker = shelf.sweeper.lock().take();
-            drop(waker);
-        }
-    }
-
-    /// Gives back what has not been wanted since the last time. Whoever sweeps does so now and then, or nothing is given back.
+    /// Gives back what has not been wanted since the last time.
     pub(crate) fn sweep(&self) {
-        if let Some(shelf) = &self.shelf {
-            shelf.sweep();
-        }
+        let unwanted = {
+            let mut kept = self.shelf.kept.lock();
+            let unwanted = kept.unwanted();
+            if !mem::take(&mut kept.taken) && kept.buffers.is_empty() {
+                self.shelf.open.store(false, Ordering::SeqCst);
+            }
+            unwanted
+        };
+        drop(unwanted);
+    }
+
+    /// Nobody sweeps any more.
+    pub(crate) fn close(&self) {
+        let waker = self.shelf.sweeper.lock().take();
+        drop(waker);
+        let all = {
+            let mut kept = self.shelf.kept.lock();
+            self.shelf.open.store(false, Ordering::SeqCst);
+            mem::take(&mut *kept)
+        };
+        drop(all);
     }
 
     /// How many bytes are kept.
     #[cfg(test)]
     pub(crate) fn kept(&self) -> usize {
-        let shelf = self.shelf.as_ref().unwrap();
-        shelf.kept.lock().bytes
+        self.shelf.kept.lock().bytes
     }
 }
 
 impl Shelf {
-    fn sweep(&self) {
-        let unwanted = {
-            let mut kept = self.kept.lock();
-            let unwanted = kept.unwanted();
-            if !mem::take(&mut kept.taken) && kept.buffers.is_empty() {
-                self.open.store(false, Ordering::SeqCst);
-            }
-            unwanted
+    fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Opens it if there is somebody who sweeps.
+    fn opens(&self) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let Some(sweeper) = self.sweeper.lock().take() else {
+            return false;
         };
-        drop(unwanted);
+        self.open.store(true, Ordering::SeqCst);
+        sweeper.wake();
+        true
     }
 }
 
@@ -176,39 +166,33 @@ impl Kept {
 
     /// Keeps one. Returns those that have to go for it.
     fn put(&mut self, buffer: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut gone = Vec::new();
         if buffer.capacity() > KEPT_BYTES {
             return vec![buffer];
         }
         self.bytes += buffer.capacity();
         self.buffers.push_back((self.sweeps, buffer));
-        while (self.buffers.len() > KEPT || self.bytes > KEPT_BYTES)
-            && let Some(oldest) = self.pop()
-        {
-            gone.push(oldest);
-        }
-        gone
+        self.give_back_while(|kept| kept.buffers.len() > KEPT || kept.bytes > KEPT_BYTES)
     }
 
     /// Those that were there at the last look.
     fn unwanted(&mut self) -> Vec<Vec<u8>> {
-        let mut gone = Vec::new();
-        while self
-            .buffers
-            .front()
-            .is_some_and(|(came, _)| *came < self.sweeps)
-            && let Some(oldest) = self.pop()
-        {
-            gone.push(oldest);
-        }
         self.sweeps += 1;
-        gone
+        self.give_back_while(|kept| {
+            let oldest = kept.buffers.front();
+            oldest.is_some_and(|(came, _)| came + 1 < kept.sweeps)
+        })
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
-        let (_, buffer) = self.buffers.pop_front()?;
-        self.bytes -= buffer.capacity();
-        Some(buffer)
+    /// The oldest ones.
+    fn give_back_while(&mut self, too_many: impl Fn(&Self) -> bool) -> Vec<Vec<u8>> {
+        let mut gone = Vec::new();
+        while too_many(self)
+            && let Some((_, oldest)) = self.buffers.pop_front()
+        {
+            self.bytes -= oldest.capacity();
+            gone.push(oldest);
+        }
+        gone
     }
 }
 
@@ -227,7 +211,7 @@ impl Drop for Lent {
         let gone = {
             let mut kept = home.kept.lock();
             // Looked at under the lock, or it could come behind the last sweep and stay.
-            if home.open.load(Ordering::SeqCst) {
+            if home.is_open() {
                 kept.put(buffer)
             } else {
                 vec![buffer]
@@ -243,6 +227,14 @@ mod tests {
 
     const LARGE: usize = 1024 * 1024;
 
+    /// Those that somebody sweeps.
+    fn swept() -> Spares {
+        let spares = Spares::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(spares.poll_open(&mut cx).is_pending());
+        spares
+    }
+
     fn value(spares: &Spares, bytes: usize) -> Bytes {
         let mut buffer = spares.take(bytes);
         buffer.clear();
@@ -257,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_next_value_has_the_buffer_of_one_that_has_gone() {
-        let spares = Spares::default();
+        let spares = swept();
         let mut first = value(&spares, LARGE);
         let place = first.as_ptr();
         let part = first.split_to(LARGE / 2);
@@ -269,11 +261,14 @@ mod tests {
         let second = value(&spares, LARGE - 1000);
         assert_eq!(second.as_ptr(), place);
         assert_eq!(second.len(), LARGE - 1000);
+        // A value may outlive its connection.
+        drop(spares);
+        assert_eq!(second[LARGE - 1001], 7);
     }
 
     #[test]
     fn no_value_has_a_buffer_that_is_much_too_large_or_too_small() {
-        let spares = Spares::default();
+        let spares = swept();
         drop(value(&spares, LARGE));
         for bytes in [LARGE / 2, LARGE + 1] {
             assert_eq!(spares.take(bytes).capacity(), bytes);
@@ -283,7 +278,7 @@ mod tests {
 
     #[test]
     fn no_more_are_kept_than_their_limits_allow() {
-        let spares = Spares::default();
+        let spares = swept();
         let come_and_go = |bytes| {
             let values: Vec<_> = (0..2 * KEPT).map(|_| untouched(&spares, bytes)).collect();
             drop(values);
@@ -300,23 +295,22 @@ mod tests {
 
     #[test]
     fn what_was_not_wanted_for_a_while_goes_while_others_are_in_use() {
-        let spares = Spares::default();
-        let shelf = spares.shelf.as_ref().unwrap();
+        let spares = swept();
         drop(value(&spares, LARGE));
         for kept in [LARGE + SPARE_FROM, SPARE_FROM, SPARE_FROM] {
             drop(value(&spares, SPARE_FROM));
-            shelf.sweep();
+            spares.sweep();
             assert_eq!(spares.kept(), kept);
         }
-        assert!(shelf.open.load(Ordering::SeqCst));
-        shelf.sweep();
+        assert!(spares.shelf.is_open());
+        spares.sweep();
         assert_eq!(spares.kept(), 0);
-        assert!(!shelf.open.load(Ordering::SeqCst));
+        assert!(!spares.shelf.is_open());
     }
 
     #[test]
     fn nothing_is_kept_when_none_was_taken_between_two_sweeps() {
-        let spares = Spares::default();
+        let spares = swept();
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..3 {
             assert!(spares.poll_open(&mut cx).is_pending());
@@ -334,17 +328,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_keeps_nothing_has_none() {
-        let spares = Spares::none();
-        let value = value(&spares, LARGE);
-        assert!(value.try_into_mut().is_ok(), "its buffer is not its own");
-    }
-
-    #[test]
-    fn a_value_may_outlive_its_connection() {
-        let spares = Spares::default();
-        let value = value(&spares, LARGE);
-        drop(spares);
-        assert_eq!(value.len(), LARGE);
+    fn nothing_is_kept_where_nobody_sweeps() {
+        let never = Spares::default();
+        let value_of_its_own = value(&never, LARGE);
+        assert!(
+            value_of_its_own.try_into_mut().is_ok(),
+            "its buffer is not its own"
+        );
+        assert_eq!(never.kept(), 0);
+        let spares = swept();
+        let (early, late) = (value(&spares, LARGE), value(&spares, LARGE));
+        drop(early);
+        assert_eq!(spares.kept(), LARGE);
+        spares.close();
+        assert_eq!(spares.kept(), 0);
+        drop(late);
+        drop(value(&spares, LARGE));
+        assert_eq!(spares.kept(), 0);
     }
 }

@@ -99,12 +99,8 @@ pub(crate) async fn serve(
         Duration::from_millis(welcome.cancel_grace_ms),
     );
     let concurrency = usize::try_from(welcome.concurrency).unwrap_or(usize::MAX);
-    let spares = if welcome.spares {
-        Spares::default()
-    } else {
-        Spares::none()
-    };
-    let _sweeper = Sweeper::start(&spares);
+    let spares = Spares::default();
+    let _sweeper = welcome.spares.then(|| Sweeper::start(&spares));
     let mut session = {
         let lag = welcome.lag.then(Lag::new);
         Session::new(Rc::clone(&executor), reader, concurrency, lag, &spares)

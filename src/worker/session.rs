@@ -160,23 +160,16 @@ impl Session {
 
     /// Reads what is there. Returns whether there was anything.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, ServeEnd> {
-        let space = match self.assembly.space() {
-            Some(space) => space,
-            None => self.reader.space(),
-        };
+        let space = self.assembly.space(&mut self.reader);
         let bytes = match self.executor.out.stream().poll_read(cx, space) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0) | Err(_)) => return Err(ServeEnd::Orphaned),
             Poll::Ready(Ok(bytes)) => bytes,
         };
-        if self.assembly.is_open() {
-            let whole = self.assembly.filled(bytes);
-            if let Some((ticket, whole)) = whole.map_err(|_| ServeEnd::Protocol)? {
-                self.came(ticket, whole);
-            }
-            return Ok(true);
+        let whole = self.assembly.filled(bytes, &mut self.reader);
+        if let Some((ticket, whole)) = whole.map_err(|_| ServeEnd::Protocol)? {
+            self.came(ticket, whole);
         }
-        self.reader.filled(bytes);
         while let Some((header, tail)) = self.reader.frame().map_err(|_| ServeEnd::Protocol)? {
             let (ticket, whole) = match header {
                 HostFrame::Task {

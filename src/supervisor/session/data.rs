@@ -38,10 +38,7 @@ impl Running<'_> {
         let mut total = 0;
         while total < READ_TURN {
             let data = &self.session.data;
-            let space = match self.assembly.space() {
-                Some(space) => space,
-                None => self.session.reader.space(),
-            };
+            let space = self.assembly.space(&mut self.session.reader);
             let read = if self.exit.is_some() {
                 data.poll_left(cx, space)
             } else {
@@ -67,16 +64,12 @@ impl Running<'_> {
                 Poll::Ready(Ok(bytes)) => {
                     total += bytes;
                     self.pulse.lives(Instant::now);
-                    if self.assembly.is_open() {
-                        let whole = self.assembly.filled(bytes).map_err(in_parts)?;
-                        if let Some((ticket, whole)) = whole {
-                            self.ended(ticket, whole)?;
-                        }
-                        self.digest(usize::from(!self.assembly.is_open()))?;
-                    } else {
-                        self.session.reader.filled(bytes);
-                        self.digest(0)?;
+                    let open = self.assembly.is_open();
+                    let whole = self.assembly.filled(bytes, &mut self.session.reader);
+                    if let Some((ticket, whole)) = whole.map_err(in_parts)? {
+                        self.ended(ticket, whole)?;
                     }
+                    self.digest(usize::from(open && !self.assembly.is_open()))?;
                 }
             }
         }

@@ -118,22 +118,23 @@ fn attachments_that_do_not_fit_their_value_are_refused() {
 fn a_part_that_has_begun_is_no_longer_than_what_is_due() {
     let tail = |here, more| Tail { here, more };
     let mut assembly = Assembly::new(LIMIT, &Spares::default());
+    let mut reader = FrameReader::new();
     let limit = LIMIT;
     let found = assembly.first(1, (), Vec::new(), 1, tail(b"tail", LIMIT - 4));
     let bytes = LIMIT as u64 + 1;
     assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
     let begun = assembly.first(1, (), Vec::new(), 9, tail(b"tail", 1));
     assert!(begun.unwrap().is_none() && assembly.is_open());
-    assert_eq!(assembly.space().unwrap().len(), 1);
-    assert!(assembly.filled(1).unwrap().is_none() && !assembly.is_open());
+    assert_eq!(assembly.space(&mut reader).len(), 1);
+    assert!(assembly.filled(1, &mut reader).unwrap().is_none() && !assembly.is_open());
     let found = assembly.part(1, tail(b"tail", 6));
     assert_eq!(found.unwrap_err(), AssemblyError::Overrun { ticket: 1 });
     assert!(!assembly.is_open());
     assert!(assembly.part(1, tail(b"tail", 5)).unwrap().is_none());
-    assembly.space().unwrap().copy_from_slice(b"tails");
-    assert!(assembly.filled(3).unwrap().is_none());
-    assert_eq!(assembly.space().unwrap(), b"ls");
-    let (ticket, (_, payload)) = assembly.filled(2).unwrap().unwrap();
+    assembly.space(&mut reader).copy_from_slice(b"tails");
+    assert!(assembly.filled(3, &mut reader).unwrap().is_none());
+    assert_eq!(assembly.space(&mut reader), b"ls");
+    let (ticket, (_, payload)) = assembly.filled(2, &mut reader).unwrap().unwrap();
     assert_eq!((ticket, payload.body().len()), (1, 14));
     assert_eq!(payload.body()[5..], b"tailtails"[..]);
 }

@@ -10,22 +10,14 @@ const LIMIT: usize = 1024 * 1024;
 /// Reads as a session does. Returns false when it would end the worker.
 fn take(reader: &mut FrameReader, assembly: &mut Assembly<()>, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
-        let direct = assembly.is_open();
-        let space = match assembly.space() {
-            Some(space) => space,
-            None => reader.space(),
-        };
+        let space = assembly.space(reader);
         assert!(!space.is_empty(), "nowhere to read to");
         let read = space.len().min(bytes.len());
         space[..read].copy_from_slice(&bytes[..read]);
         bytes = &bytes[read..];
-        if direct {
-            if assembly.filled(read).is_err() {
-                return false;
-            }
-            continue;
+        if assembly.filled(read, reader).is_err() {
+            return false;
         }
-        reader.filled(read);
         loop {
             let taken = match reader.frame::<WorkerFrame>() {
                 Ok(None) => break,

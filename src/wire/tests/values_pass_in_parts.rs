@@ -113,10 +113,7 @@ impl Pipe {
         let mut left = &bytes[..];
         while !left.is_empty() {
             let direct = self.assembly.is_open();
-            let space = match self.assembly.space() {
-                Some(space) => space,
-                None => self.reader.space(),
-            };
+            let space = self.assembly.space(&mut self.reader);
             assert!(!space.is_empty(), "nowhere to read to");
             let most = space.len().min(left.len());
             let read = if random.odds(1, 2) {
@@ -125,15 +122,12 @@ impl Pipe {
                 random.between(1, most)
             };
             space[..read].copy_from_slice(&left[..read]);
-            if direct {
-                self.direct += read;
-                if let Some((ticket, whole)) = self.assembly.filled(read).unwrap() {
-                    self.came(ticket, whole);
-                }
-            } else {
-                self.reader.filled(read);
-                self.parse();
+            self.direct += if direct { read } else { 0 };
+            let whole = self.assembly.filled(read, &mut self.reader);
+            if let Some((ticket, whole)) = whole.unwrap() {
+                self.came(ticket, whole);
             }
+            self.parse();
             left = &left[read..];
         }
         bytes.len()
