@@ -15,6 +15,7 @@ pub(crate) mod actor;
 mod allowance;
 mod budget;
 mod bundles;
+mod busy_poll;
 mod capture;
 mod child;
 mod clock;

@@ -134,6 +134,11 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         if quick { has.min(limit) } else { has }
     }
 
+    /// How long the tasks that a worker has take in all, in nanoseconds; more than any time for those of which nobody knows yet.
+    pub(crate) fn work(&self, seat: Seat) -> u64 {
+        self.place(seat).map_or(0, |place| place.work)
+    }
+
     /// How many tasks a worker may have started of which it has not said the end.
     pub(super) fn most_started(&self) -> usize {
         self.ahead.map_or(usize::MAX, |most| most.started)

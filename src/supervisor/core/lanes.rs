@@ -173,7 +173,7 @@ impl PoolCore {
         seat: Seat,
         into: &mut Outgoing,
         write: impl FnMut(Dispatch<&Payload>),
-    ) {
+    ) -> u64 {
         let mut state = self.lock();
         // From where the payload is: a clone of it may have to allocate.
         state.ledger.take_outbox(seat, Instant::now, write);
@@ -181,6 +181,7 @@ impl PoolCore {
             into.control.append(&mut lane.control);
             into.cancels.append(&mut lane.cancels);
         }
+        state.ledger.work(seat)
     }
 
     /// A worker is ready for tasks, so many in all.

@@ -85,10 +85,10 @@ impl PoolCore {
         &self,
         worker: (Slot, Seat),
         events: &mut Vec<Event>,
-    ) -> Result<(), Violation> {
+    ) -> Result<u64, Violation> {
         let mut after = After::default();
         let mut verdict = Ok(());
-        {
+        let work = {
             let mut guard = self.lock();
             let state = &mut *guard;
             let (slot, seat) = worker;
@@ -206,9 +206,10 @@ impl PoolCore {
                 self.requeued(state);
             }
             self.freed(state, &mut after);
-        }
+            state.ledger.work(seat)
+        };
         self.finish(after);
-        verdict
+        verdict.map(|()| work)
     }
 
     /// Does what must not be done under the lock. A reply that panics harms no other.

@@ -216,6 +216,25 @@ fn an_awaited_task_that_comes_back_is_sent_beside_results_over_their_limit() {
     assert!(outcome(&untaken).is_some());
 }
 
+#[test]
+fn how_much_a_worker_has_to_do_is_told_with_what_it_is_sent_and_with_what_it_says() {
+    let core = core(1000);
+    let mut sent = 0;
+    let mut told = |core: &PoolCore| core.take_outgoing(A, &mut Outgoing::default(), |_| sent += 1);
+    // Nobody knows how long such a task takes.
+    let (_, _first) = submit(&core);
+    assert_eq!(told(&core), u64::from(u32::MAX));
+    let mut said = vec![
+        Event::Pace(0, 3000),
+        Event::Finished(1, Settled::Done(Payload::default())),
+    ];
+    assert_eq!(core.apply((SLOT, A), &mut said), Ok(0));
+    let (_, _second) = submit(&core);
+    assert_eq!(told(&core), 3000);
+    assert_eq!(core.apply((SLOT, A), &mut said), Ok(3000));
+    assert_eq!(sent, 2);
+}
+
 /// Looks, when it is woken, which of two tasks have settled.
 struct Looks(Vec<Arc<ReplyCell>>, Mutex<Vec<usize>>);
 

@@ -233,8 +233,8 @@ impl Running<'_> {
         if ended > 0 {
             self.weigh();
         }
-        core.apply((slot, seat), &mut self.events)
-            .map_err(violation)?;
+        let applied = core.apply((slot, seat), &mut self.events);
+        self.work = applied.map_err(violation)?;
         if ended > 0 {
             self.done += u64::try_from(ended).unwrap_or(0);
             self.with_worker = self.with_worker.saturating_sub(ended);

@@ -11,6 +11,7 @@
 
 mod control;
 mod data;
+mod ended;
 mod ending;
 mod memory;
 mod outcome;
@@ -32,14 +33,15 @@ use tokio::{
 };
 
 use crate::{
-    error::{RemoteError, Vitals},
+    error::RemoteError,
     ipc::Stream,
     observe::{ExitStatus, RetireReason},
     sched::Ticket,
     supervisor::{
         PoolCore, WorkerProcess,
         allowance::Allowance,
-        core::{Attached, Event, Guilt, Outgoing},
+        busy_poll::Expects,
+        core::{Attached, Event, Outgoing},
         jitter,
         ladder::Ladder,
         life::Birth,
@@ -50,6 +52,8 @@ use crate::{
     task::{FaultPoint, Slot, WorkerInfo},
     wire::{Assembly, FrameReader, FrameWriter, HostFrame, Outcome, Run},
 };
+
+pub(super) use ended::{Ended, Why};
 
 /// What a proxy tells its worker's life. Told twice it is no more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,57 +74,6 @@ pub(super) enum Command {
     },
     /// The proxy has lost its mind: end at once, as if the worker had.
     Fail,
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) exit: Option<ExitStatus>,
-    /// Not all that it had said could be read.
-    pub(super) unread: bool,
-    pub(super) why: Why,
-    pub(super) vitals: Vitals,
-    /// It was to take no more tasks.
-    pub(super) retired: Option<RetireReason>,
-}
-
-/// Who ended a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
-    /// The worker itself, or something from outside.
-    Itself,
-    /// It was asked to.
-    Asked,
-    /// It was asked to and did not.
-    Killed,
-    /// It was to leave when it was empty, and it was.
-    Retired,
-    /// It was to, and was not in time.
-    Overdue(String),
-    /// A cancelled task would not end.
-    Stuck(String),
-    /// An operator wanted its end.
-    Operator,
-    /// The host's side of it panicked.
-    Failed,
-    /// It did not go on.
-    Stalled {
-        /// Whose poll it was.
-        guilty: Option<Ticket>,
-        detail: String,
-    },
-    /// A panic that could not be caught.
-    Panicked {
-        /// Whose poll it was.
-        guilty: Option<Ticket>,
-        panic: RemoteError,
-    },
-    /// It took too much memory.
-    Memory { guilt: Guilt, detail: String },
-    /// The kernel took it for that, which is not known before its end.
-    KernelOom(String),
-    /// It did what no honest worker does.
-    Violation(String),
 }
 
 /// What a session works with.
@@ -156,6 +109,8 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         born: Instant::now(),
         with_worker: 0,
         done: 0,
+        work: 0,
+        expects: Expects::new(),
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
         stalled: None,
         memory: Memory::new(&session),
@@ -210,6 +165,9 @@ struct Running<'a> {
     with_worker: usize,
     /// How many it has said the end of.
     done: u64,
+    /// How long those that it has take in all, in nanoseconds.
+    work: u64,
+    expects: Expects,
     pulse: Pulse,
     /// The task that has stalled the worker, which is to be killed for that.
     stalled: Option<Ticket>,
@@ -264,6 +222,7 @@ impl Running<'_> {
             self.leave_quarantine();
         }
         let mut more = false;
+        let done = self.done;
         if !self.data_ended {
             match self.read(cx) {
                 Ok(again) => more = again,
@@ -291,6 +250,7 @@ impl Running<'_> {
             more |= !self.data_ended;
         }
         let now = Instant::now();
+        self.expects.has(self.work, self.done != done, now);
         self.leave_if_empty(now);
         if let Some(ended) = self.closing(more, now) {
             return Poll::Ready(ended);

@@ -87,7 +87,7 @@ impl Running<'_> {
     pub(super) fn take_outgoing(&mut self) {
         let (session, writer, run) = (&self.session, &mut self.writer, &mut self.run);
         let (mut broken, mut sent) = (false, 0);
-        session
+        self.work = session
             .core
             .take_outgoing(session.attached.seat, &mut self.outgoing, |task| {
                 let index = session.indexes.get(usize::from(task.name)).copied();
