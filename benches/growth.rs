@@ -1,4 +1,5 @@
-//! What a task costs as there are more of them, and of workers: tasks that wait, workers, tasks outstanding, a flood.
+//! What a task costs as there are more of them, of workers, and of the host's threads for those: tasks that wait, workers, threads,
+//! tasks outstanding, a flood.
 //!
 //! Queues are measured in a re-execution each, because memory that was used once is there for the next. Run with
 //! `cargo bench --bench growth`, or `-- --quick`; with `-- --huge` also 10 million tasks that wait.
@@ -50,6 +51,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 const QUEUED: &str = "queued";
 const BY_WORKERS: &str = "workers";
+const BY_ARBITERS: &str = "io_arbiters";
 const BY_OUTSTANDING: &str = "outstanding";
 const FLOOD: &str = "flood";
 
@@ -70,6 +72,9 @@ fn main() -> Outcome {
         if args.wants(BY_WORKERS) {
             system.block_on(by_workers(&workers, &args, &mut table))?;
         }
+        if args.wants(BY_ARBITERS) {
+            system.block_on(by_arbiters(&workers, &args, &mut table))?;
+        }
         if args.wants(BY_OUTSTANDING) {
             system.block_on(by_outstanding(&workers, &args, &mut table))?;
         }
@@ -85,8 +90,13 @@ fn main() -> Outcome {
 }
 
 async fn pool(workers: &Workers, processes: usize) -> Outcome<Pool> {
+    pool_on(workers, processes, 0).await
+}
+
+async fn pool_on(workers: &Workers, processes: usize, io_arbiters: usize) -> Outcome<Pool> {
     let pool = Pool::builder(workers.clone())
         .processes(processes)
+        .io_arbiters(io_arbiters)
         .queue_limit(1 << 24);
     Ok(pool.wait_all().start().await?)
 }
@@ -163,28 +173,43 @@ async fn queued(workers: &Workers, tasks: usize, total: usize) -> Outcome {
     Ok(())
 }
 
-// --- workers, and tasks outstanding -----------------------------------------------------------------------------------
+// --- workers, threads, and tasks outstanding -----------------------------------------------------------------------------------
 
 async fn by_workers(workers: &Workers, args: &Args, table: &mut Table) -> Outcome {
-    let tasks = args.amount(200_000, 20_000);
     for processes in [1, 2, 4, 8, 16, 32, 64] {
         let pool = pool(workers, processes).await?;
-        let mut pids = vec![std::process::id()];
-        pids.extend(pool.status().await.slots.iter().filter_map(|slot| slot.pid));
-        submits(&pool, tasks / 10, OUTSTANDING).await?;
-        let before = proc::cpu_seconds(&pids);
-        let micros = submits(&pool, tasks, OUTSTANDING).await?;
-        let after = proc::cpu_seconds(&pids);
-        let name = format!("{BY_WORKERS}: {processes}, time of each task");
-        table.add_alone(&name, Unit::Micros, Bar::None, micros);
-        // Elsewhere than on Linux nothing tells.
-        if let (Ok(before), Ok(after)) = (before, after) {
-            let micros = (after - before) * 1e6 / tasks as f64;
-            let name = format!("{BY_WORKERS}: {processes}, CPU time of each task");
-            table.add_alone(&name, Unit::Micros, Bar::None, micros);
-        }
-        pool.stop().await;
+        let name = format!("{BY_WORKERS}: {processes}");
+        times(pool, &name, args, table).await?;
     }
+    Ok(())
+}
+
+async fn by_arbiters(workers: &Workers, args: &Args, table: &mut Table) -> Outcome {
+    for arbiters in [0, 1, 2, 4] {
+        let pool = pool_on(workers, 4, arbiters).await?;
+        let name = format!("{BY_ARBITERS}: {arbiters}, 4 workers");
+        times(pool, &name, args, table).await?;
+    }
+    Ok(())
+}
+
+async fn times(pool: Pool, name: &str, args: &Args, table: &mut Table) -> Outcome {
+    let tasks = args.amount(200_000, 20_000);
+    let mut pids = vec![std::process::id()];
+    pids.extend(pool.status().await.slots.iter().filter_map(|slot| slot.pid));
+    submits(&pool, tasks / 10, OUTSTANDING).await?;
+    let before = proc::cpu_seconds(&pids);
+    let micros = submits(&pool, tasks, OUTSTANDING).await?;
+    let after = proc::cpu_seconds(&pids);
+    let time = format!("{name}, time of each task");
+    table.add_alone(&time, Unit::Micros, Bar::None, micros);
+    // Elsewhere than on Linux nothing tells.
+    if let (Ok(before), Ok(after)) = (before, after) {
+        let micros = (after - before) * 1e6 / tasks as f64;
+        let time = format!("{name}, CPU time of each task");
+        table.add_alone(&time, Unit::Micros, Bar::None, micros);
+    }
+    pool.stop().await;
     Ok(())
 }
 

@@ -225,6 +225,7 @@ fn every_knob(workers: Workers<Args>) -> PoolBuilder {
         .retire_timeout(Duration::from_secs(5))
         .start_timeout(Duration::from_secs(1))
         .max_frame_bytes(1 << 20)
+        .io_arbiters(2)
         .cancel_grace(Duration::from_millis(100))
         .grace(Duration::from_secs(1))
         .stdio(
@@ -323,6 +324,7 @@ fn every_knob_as_a_value() -> Result<PoolConfig, ConfigError> {
     config.retire_timeout = Duration::from_secs(5);
     config.start_timeout = Duration::from_secs(1);
     config.max_frame_bytes = 1 << 20;
+    config.io_arbiters = 2;
     config.cancel_grace = Duration::from_millis(100);
     config.grace = Duration::from_secs(1);
     config.stdio = Stdio::default();
@@ -1130,6 +1132,7 @@ fn builder_has_the_defaults_of_its_docs() {
         retire_timeout: 60s,
         start_timeout: 30s,
         max_frame_bytes: 67108864,
+        io_arbiters: 0,
         cancel_grace: 1s,
         grace: 3s,
         stdio: Stdio {
@@ -1262,6 +1265,10 @@ fn values_out_of_range_are_refused_with_the_range() {
             value: "1000".to_owned(),
             least: "262144".to_owned(),
         },
+    );
+    refused(
+        builder().io_arbiters(1025),
+        too_large("io_arbiters", 1025, 1024),
     );
     #[cfg(target_pointer_width = "64")]
     refused(

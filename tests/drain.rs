@@ -573,6 +573,9 @@ fn leaves_nothing(how: &str, base: &Path) {
         "own_arbiter" => {
             System::new().block_on(leave(base, |builder| builder.own_arbiter().start()));
         }
+        "io_arbiters" => {
+            System::new().block_on(leave(base, |builder| builder.io_arbiters(2).start()));
+        }
         "own_system" => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -633,6 +636,11 @@ fn end_of_a_pool_on_its_users_arbiter_leaves_nothing() {
 #[test]
 fn end_of_a_pool_on_its_own_arbiter_leaves_nothing() {
     Host::start("own_arbiter").succeed();
+}
+
+#[test]
+fn end_of_a_pool_with_threads_for_its_sockets_leaves_nothing() {
+    Host::start("io_arbiters").succeed();
 }
 
 #[test]

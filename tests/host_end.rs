@@ -186,13 +186,13 @@ fn system_ends(state: &str, base: &Path) {
     drop(pool);
 }
 
-/// The same when the pool has an arbiter of its own, which nobody joins.
-fn system_ends_elsewhere(state: &str, base: &Path) {
+/// The same when the pool has an arbiter of its own, which nobody joins, or its workers have.
+fn system_ends_elsewhere(state: &str, base: &Path, elsewhere: impl Fn(PoolBuilder) -> PoolBuilder) {
     System::new().block_on(warm_up(base));
     let before = Possessions::now();
     let system = System::new();
     let pool = system.block_on(async {
-        let builder = builder(base, processes_for(state)).own_arbiter();
+        let builder = elsewhere(builder(base, processes_for(state)));
         let pool = builder.start().await.expect("a pool");
         bring_about(state, &pool, base).await;
         System::current().stop();
@@ -257,7 +257,12 @@ fn is_killed(state: &str, base: &Path) {
 fn host_process() {
     host(|scenario, base| match scenario.split_once('/') {
         Some(("system_ends", state)) => system_ends(state, base),
-        Some(("system_ends_elsewhere", state)) => system_ends_elsewhere(state, base),
+        Some(("system_ends_elsewhere", state)) => {
+            system_ends_elsewhere(state, base, PoolBuilder::own_arbiter);
+        }
+        Some(("system_ends_with_threads", state)) => {
+            system_ends_elsewhere(state, base, |builder| builder.io_arbiters(2));
+        }
         Some(("addresses_are_dropped", state)) => {
             System::new().block_on(addresses_are_dropped(state, base));
         }
@@ -350,6 +355,21 @@ fn end_of_system_leaves_nothing_of_a_pool_on_its_own_arbiter() {
 #[test]
 fn end_of_system_leaves_nothing_of_an_initializer_of_a_pool_on_its_own_arbiter() {
     survives_clean("system_ends_elsewhere/initializing");
+}
+
+#[test]
+fn end_of_system_leaves_nothing_of_a_loop_on_a_thread_for_sockets() {
+    survives_clean("system_ends_with_threads/spinning");
+}
+
+#[test]
+fn end_of_system_leaves_nothing_of_a_stopped_worker_on_a_thread_for_sockets() {
+    survives_clean("system_ends_with_threads/stopped");
+}
+
+#[test]
+fn end_of_system_leaves_nothing_of_an_initializer_on_a_thread_for_sockets() {
+    survives_clean("system_ends_with_threads/initializing");
 }
 
 #[test]

@@ -187,6 +187,9 @@ pub struct PoolConfig {
     /// How large one encoded input or result may be. Default: 64 MiB.
     #[serde(with = "Bytes")]
     pub max_frame_bytes: usize,
+    /// How many threads the sockets of workers have of their own. Default: 0, they are served by the pool's.
+    #[serde(with = "Count::<usize>")]
+    pub io_arbiters: usize,
     /// How long a cancelled task may take to end before its caller is told so. Default: 1 s.
     #[serde(with = "Span")]
     pub cancel_grace: Duration,
@@ -233,6 +236,7 @@ impl Default for PoolConfig {
             retire_timeout: Duration::from_secs(60),
             start_timeout: Duration::from_secs(30),
             max_frame_bytes: 64 * MIB,
+            io_arbiters: 0,
             cancel_grace: Duration::from_secs(1),
             grace: Duration::from_secs(3),
             stdio: Stdio::default(),

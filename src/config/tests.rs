@@ -62,6 +62,7 @@ fn unusual() -> PoolConfig {
         retire_timeout: Duration::from_secs(5),
         start_timeout: Duration::from_secs(61),
         max_frame_bytes: 5 << 10,
+        io_arbiters: 3,
         cancel_grace: Duration::ZERO,
         grace: Duration::from_millis(1500),
         stdio: Stdio::default()
@@ -91,7 +92,7 @@ fn the_default_is_written_as_people_read_it() {
         r#""limits":{"nice":0,"affinity":"inherit","oom_score_adj":"inherit","address_space":"inherit","cpu_time":"inherit","#,
         r#""core_file":"inherit","file_size":"inherit","open_files":"inherit","processes":"inherit"},"max_attempts":3,"#,
         r#""retry":{"failed_attempts":3,"memory_attempts":3,"backoff_min":"100ms","backoff_max":"10s"},"max_tasks":"unlimited","max_age":"unlimited","jitter":"10%","retire_timeout":"1m","#,
-        r#""start_timeout":"30s","max_frame_bytes":"64MiB","cancel_grace":"1s","grace":"3s","#,
+        r#""start_timeout":"30s","max_frame_bytes":"64MiB","io_arbiters":0,"cancel_grace":"1s","grace":"3s","#,
         r#""stdio":{"stdout":"auto","stderr":"relay"},"tasks":{},"socket_dir":"auto"}"#,
     );
     assert_eq!(text, expected);
@@ -154,6 +155,7 @@ fn every_knob_can_come_from_the_environment() {
         ("POOL_RETIRE_TIMEOUT", "5s"),
         ("POOL_START_TIMEOUT", "61s"),
         ("POOL_MAX_FRAME_BYTES", "5KiB"),
+        ("POOL_IO_ARBITERS", "3"),
         ("POOL_CANCEL_GRACE", "0s"),
         ("POOL_GRACE", "1500ms"),
         ("POOL_STDIO_STDOUT", "null"),

@@ -167,6 +167,17 @@ impl<A> PoolBuilder<A> {
         self
     }
 
+    /// Sets how many threads the sockets of workers have of their own, each of them an arbiter. Default: 0, the pool's own thread
+    /// serves them. At most 1,024; no more are started than there are workers.
+    ///
+    /// One thread passes a million tasks a second and several gigabytes, so this is for machines with dozens of cores, and for a
+    /// pool whose arbiter has other things to do. A task that is submitted, and its result, then pass from one thread to another,
+    /// which a single task notices.
+    pub fn io_arbiters(mut self, threads: usize) -> Self {
+        self.config.io_arbiters = threads;
+        self
+    }
+
     /// Sets how long a cancelled task may take to end before its caller is told so. Default: 1 s.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
         self.config.cancel_grace = grace;

@@ -172,6 +172,9 @@ fn limits(knobs: &PoolConfig, name: &str) -> TimeLimits {
 /// How many processes a pool has at most.
 const MAX_PROCESSES: u32 = Slot::QUARANTINE.index();
 
+/// More threads than a machine has CPUs are a mistake.
+const MAX_IO_ARBITERS: usize = 1024;
+
 /// Looks at a number of processes.
 pub(super) fn processes(count_of_them: usize) -> Result<usize, ConfigError> {
     count("processes", count_of_them, MAX_PROCESSES).map(|count| count as usize)
@@ -210,6 +213,13 @@ fn bytes_and_times(knobs: &mut PoolConfig) -> Result<(), ConfigError> {
             knob: "max_frame_bytes",
             value: knobs.max_frame_bytes.to_string(),
             most: u32::MAX.to_string(),
+        });
+    }
+    if knobs.io_arbiters > MAX_IO_ARBITERS {
+        return Err(ConfigError::TooLarge {
+            knob: "io_arbiters",
+            value: knobs.io_arbiters.to_string(),
+            most: MAX_IO_ARBITERS.to_string(),
         });
     }
     if cfg!(not(unix)) && knobs.socket_dir.is_some() {

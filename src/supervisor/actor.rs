@@ -29,6 +29,7 @@ use crate::{
         clock::Clock,
         config::DEFAULT_DRAIN,
         core::End,
+        io::IoArbiters,
         proxy::{ProcessProxy, ReplaceWorker, WorkerEnded, WorkerReady},
         shutdown::{self, Before, Shutdown},
         slots::slots,
@@ -52,6 +53,7 @@ const MAILBOX: usize = 1024;
 pub struct PoolSupervisor {
     pub(crate) core: Arc<PoolCore>,
     pub(super) place: Arc<SocketPlace>,
+    pub(super) io: IoArbiters,
     pub(super) proxies: Vec<Addr<ProcessProxy>>,
     /// That of the slot beside them.
     pub(super) quarantine: Option<Addr<ProcessProxy>>,
@@ -94,6 +96,7 @@ pub(crate) struct Ended;
 impl PoolSupervisor {
     pub(crate) fn new(core: Arc<PoolCore>, place: SocketPlace, home: Home) -> Self {
         Self {
+            io: IoArbiters::new(core.config.knobs.io_arbiters),
             core,
             place: Arc::new(place),
             proxies: Vec::new(),
@@ -284,6 +287,7 @@ impl Handler<Ended> for PoolSupervisor {
         self.keep = None;
         self.clock = None;
         self.sweeper = None;
+        self.io.stop();
         // Its supervisor would begin it anew. It goes when nobody has its address any more.
         if !matches!(self.home, Home::Supervised) {
             ctx.stop();

@@ -25,6 +25,7 @@ mod control;
 mod core;
 pub(crate) mod descriptors;
 mod handshake;
+mod io;
 mod jitter;
 mod ladder;
 mod launch;

@@ -152,9 +152,13 @@ impl PoolSupervisor {
         self.proxies.push(proxy);
     }
 
-    pub(super) fn proxy(&self, slot: Slot, supervisor: WeakAddr<Self>) -> Addr<ProcessProxy> {
+    pub(super) fn proxy(&mut self, slot: Slot, supervisor: WeakAddr<Self>) -> Addr<ProcessProxy> {
         let (core, place) = (Arc::clone(&self.core), Arc::clone(&self.place));
-        ProcessProxy::new(core, place, slot, supervisor).start()
+        let proxy = ProcessProxy::new(core, place, slot, supervisor);
+        match self.io.of(slot) {
+            Some(arbiter) => ProcessProxy::start_in_arbiter(&arbiter, |_| proxy),
+            None => proxy.start(),
+        }
     }
 
     /// Ends the worker of a pool that is one process.

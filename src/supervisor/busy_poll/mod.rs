@@ -40,11 +40,13 @@ pub(super) struct Expects {
 }
 
 impl Expects {
-    /// On the current arbiter.
-    pub(super) fn new() -> Self {
+    /// On the current arbiter, one of so many that share the CPUs. What its workers are to do it knows of them alone.
+    pub(super) fn new(arbiters: usize) -> Self {
         let here = HERE.with_borrow_mut(|here| {
             here.upgrade().unwrap_or_else(|| {
-                let own = Rc::new(RefCell::new(BusyPoll::new(Policy::new(cpus()))));
+                let own = Rc::new(RefCell::new(BusyPoll::new(Policy::new(
+                    cpus() / arbiters.max(1),
+                ))));
                 let look = task::spawn_local(look(Rc::downgrade(&own)));
                 own.borrow_mut().task = Some(look.abort_handle());
                 *here = Rc::downgrade(&own);
@@ -140,8 +142,8 @@ mod tests {
 
     #[actix::test]
     async fn an_arbiter_looks_while_a_worker_has_quick_tasks_and_others_get_their_turns() {
-        let mut one = Expects::new();
-        let other = Expects::new();
+        let mut one = Expects::new(1);
+        let other = Expects::new(1);
         assert!(Rc::ptr_eq(&one.here, &other.here));
         one.here.borrow_mut().policy = Policy::new(2);
         let sleeps = |one: &Expects| one.here.borrow().waker.is_some();
@@ -165,7 +167,7 @@ mod tests {
         let here = Rc::downgrade(&one.here);
         drop(one);
         // What it had is not expected any more.
-        let mut moves = || other.here.borrow_mut().policy.moves(true, began);
+        let moves = || other.here.borrow_mut().policy.moves(true, began);
         assert!(!moves() && !moves());
         drop(other);
         assert_eq!(here.strong_count(), 0);
