@@ -37,6 +37,7 @@ use crate::{
         outbox::Outbox,
         pace::Measure,
         tracked::Tracked,
+        turnstile::Turnstile,
         waiting::{Incoming, Several},
     },
 };
@@ -65,6 +66,7 @@ pub(crate) struct Executor {
     pub(super) inline: Cell<bool>,
     /// When the last poll had ended, which is when what came after it began.
     pub(super) now: Cell<Instant>,
+    pub(super) turnstile: Rc<Turnstile>,
     this: Weak<Executor>,
 }
 
@@ -89,6 +91,7 @@ impl Executor {
             mourning: Mourning::default(),
             inline: Cell::new(false),
             now: Cell::new(Instant::now()),
+            turnstile: Rc::default(),
             this: this.clone(),
         })
     }

@@ -113,6 +113,7 @@ impl Executor {
                 self.out.frame(&WorkerFrame::Pace { name, nanos });
             }
         }
+        self.turnstile.held(took);
         self.now.set(now);
         if self.out.is_due(began, now, took) {
             self.out.flush_now();

@@ -40,6 +40,7 @@ mod stdin;
 mod tracked;
 #[cfg(all(test, feature = "test-util"))]
 mod turn_tests;
+mod turnstile;
 mod waiting;
 
 pub(crate) use batch::{Admitted, Batch};

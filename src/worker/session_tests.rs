@@ -99,6 +99,17 @@ pub(super) async fn said_after(
     left: &[Option<TimeLeft>],
     unheard: impl AsyncFnOnce(),
 ) -> Vec<WorkerFrame> {
+    said_at_once(1, program, board, left, unheard).await
+}
+
+/// The same of so many at once.
+pub(super) async fn said_at_once(
+    concurrency: u32,
+    program: Program,
+    board: Arc<Board>,
+    left: &[Option<TimeLeft>],
+    unheard: impl AsyncFnOnce(),
+) -> Vec<WorkerFrame> {
     let tasks = left.len() as u64;
     let (host, worker) = Stream::memory();
     let serving = tokio::task::spawn_local(serve(
@@ -115,7 +126,7 @@ pub(super) async fn said_after(
     ));
     let mut out = BytesMut::new();
     let welcome = HostFrame::Welcome(Welcome {
-        concurrency: 1,
+        concurrency,
         max_frame_bytes: 1 << 24,
         cancel_grace_ms: 10_000,
         rest: 0,

@@ -114,6 +114,10 @@ impl Future for Tracked {
         let Some(future) = &mut this.future else {
             return Poll::Ready(());
         };
+        let executor = &this.executor;
+        if !executor.inline.get() && !executor.turnstile.admits(this.scope.ticket, cx) {
+            return Poll::Pending;
+        }
         let began = this.began.take().unwrap_or_else(Instant::now);
         this.executor
             .env

@@ -9,7 +9,7 @@ use crate::{
     wire::{Payload, UNREPORTED, WorkerFrame},
     worker::{
         Ended,
-        session_tests::{noting, now, said, said_after},
+        session_tests::{noting, now, said, said_after, said_at_once},
     },
 };
 
@@ -30,6 +30,46 @@ fn what_waits_starts_when_one_has_ended_that_had_the_loop_for_long() {
     });
     actix_rt::System::new().block_on(said(program, Arc::new(now()), 20));
     assert_eq!(*ran.lock().unwrap(), Vec::from_iter(1..=20));
+}
+
+/// Otherwise it would wait for all of those.
+#[test]
+fn what_waits_starts_before_all_that_are_ready_have_had_the_loop() {
+    const AT_ONCE: u64 = 20;
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let mut program = noting(&ran);
+    let note = Arc::clone(&program.tasks[0].run);
+    let ends = Arc::clone(&ran);
+    program.tasks[0].run = Arc::new(move |payload, scope, state| {
+        let (ticket, ends) = (scope.ticket, Arc::clone(&ends));
+        let noted = note(payload, scope, state);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let until = Instant::now() + Duration::from_millis(2);
+            while Instant::now() < until {}
+            ends.lock().unwrap().push(100 + ticket);
+            noted.await
+        })
+    });
+    let left = vec![None; AT_ONCE as usize + 4];
+    actix_rt::System::new().block_on(said_at_once(
+        AT_ONCE as u32,
+        program,
+        Arc::new(now()),
+        &left,
+        async || {},
+    ));
+    let ran = ran.lock().unwrap();
+    for nth in 1..=4 {
+        let started = ran.iter().position(|what| *what == AT_ONCE + nth).unwrap();
+        let ended = ran.iter().filter(|what| **what > 100);
+        let before = ran.iter().take(started).filter(|what| **what > 100).count() as u64;
+        assert!(
+            before <= nth + 3,
+            "{nth}: behind {before} of {}: {ran:?}",
+            ended.count()
+        );
+    }
 }
 
 /// So its host knows of the others that they have not, when it dies.
