@@ -170,9 +170,10 @@ impl<A> PoolBuilder<A> {
     /// Sets how many threads the sockets of workers have of their own, each of them an arbiter. Default: 0, the pool's own thread
     /// serves them. At most 1,024; no more are started than there are workers.
     ///
-    /// One thread passes a million tasks a second and several gigabytes, so this is for machines with dozens of cores, and for a
-    /// pool whose arbiter has other things to do. A task that is submitted, and its result, then pass from one thread to another,
-    /// which a single task notices.
+    /// One thread passes more than a million tasks a second that are sent ahead or belong to a map, so this is for very many single
+    /// tasks that are not, for a pool whose arbiter has other things to do, and for machines with dozens of cores. Measured with four
+    /// workers and two CPUs, 1,024 such tasks outstanding: 0.7 million a second without, 1.1 million with two threads. A single
+    /// task passes from one thread to another and back, which takes as long as waking both.
     pub fn io_arbiters(mut self, threads: usize) -> Self {
         self.config.io_arbiters = threads;
         self
