@@ -149,6 +149,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[actix::test]
     async fn whoever_a_look_wakes_comes_before_those_that_are_ready() {
         let (turnstile, notes) = (Rc::default(), Notes::default());
