@@ -140,6 +140,53 @@ mod tests {
     use super::*;
     use crate::supervisor::busy_poll::policy::WINDOW;
 
+    #[cfg(feature = "test-util")]
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Hangs(bool);
+
+    #[cfg(feature = "test-util")]
+    impl crate::Task for Hangs {
+        const NAME: &'static str = "hangs";
+        type Output = ();
+        type Error = crate::NoError;
+        type State = ();
+        async fn run(self, _: crate::TaskContext<()>) -> Result<(), crate::NoError> {
+            if self.0 {
+                std::future::pending().await
+            }
+            Ok(())
+        }
+    }
+
+    #[cfg(feature = "test-util")]
+    #[actix::test]
+    async fn a_session_says_what_its_worker_has_and_that_there_are_news() {
+        let spec = crate::WorkerSpec::new().task::<Hangs>();
+        let pool = crate::Pool::builder(crate::testing::in_process(spec)).processes(1);
+        let pool = pool.start().await.unwrap();
+        for _ in 0..1000 {
+            pool.submit(Hangs(false)).await.unwrap();
+        }
+        let other = Expects::new(1);
+        // Whatever has become of those: nothing is with the worker now.
+        other.here.borrow_mut().policy = Policy::new(2);
+        let in_vain = || other.here.borrow().policy.in_vain();
+        let hangs = pool.submit(Hangs(true));
+        let looks = async {
+            while in_vain() == 0 {
+                task::yield_now().await;
+            }
+            // Beside it others end, and some of them while the arbiter looks.
+            while in_vain() > 0 {
+                pool.submit(Hangs(false)).await.unwrap();
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, looks).await.expect("a look");
+        drop(hangs);
+        pool.stop().await;
+    }
+
     #[actix::test]
     async fn an_arbiter_looks_while_a_worker_has_quick_tasks_and_others_get_their_turns() {
         let mut one = Expects::new(1);

@@ -92,6 +92,11 @@ impl Policy {
         pays
     }
 
+    #[cfg(all(test, feature = "test-util"))]
+    pub(super) fn in_vain(&self) -> u32 {
+        self.in_vain
+    }
+
     /// Whether it is awake by now, and stays so.
     pub(super) fn goes_on(&mut self, now: Instant) -> bool {
         let Some(until) = self.until else {
