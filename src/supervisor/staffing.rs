@@ -136,7 +136,7 @@ impl PoolSupervisor {
                 self.launch(slot, Duration::ZERO);
             }
             if let Some(slot) = resized.freed {
-                self.say_available();
+                self.core.say_available();
                 self.launch_lacking(slot);
             }
             self.rotate();
@@ -198,7 +198,7 @@ impl PoolSupervisor {
                 } else {
                     control.left(slot, now)
                 };
-                self.say_available();
+                self.core.say_available();
                 let delay = match decision {
                     Decision::Open(_) if self.escalates() => return self.escalate(ctx),
                     Decision::Restart(delay) | Decision::Open(delay) => Some(delay),
@@ -241,13 +241,6 @@ impl PoolSupervisor {
         });
         if let Some(life) = waiting.flatten() {
             self.tell(slot, Some(life), Command::Begin);
-        }
-    }
-
-    /// Says to whoever submits when to try again, if the circuit is open.
-    fn say_available(&self) {
-        if let Some(at) = self.core.control.retry_at() {
-            self.core.set_available(Some(at));
         }
     }
 

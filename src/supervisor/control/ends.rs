@@ -94,15 +94,17 @@ impl Control {
         (decision, opened)
     }
 
-    /// A slot starts a worker. Returns how long that may take, if the circuit is open and this is how it may close.
-    pub(crate) fn tries(&self, slot: Slot) -> Option<Duration> {
+    /// A slot starts a worker. Returns whether the circuit is open and this is how it may close.
+    pub(crate) fn tries(&self, slot: Slot, now: Instant) -> bool {
         let mut inner = self.inner.lock();
         let tries = inner.phase == PoolState::CircuitOpen && inner.policy.probes(slot);
         if tries {
             inner.phase = PoolState::CircuitHalfOpen;
             inner.trying = Some(slot);
+            // Nobody need ask before it can be known.
+            inner.known_at = Some(now + inner.start_took);
         }
-        tries.then_some(inner.start_took)
+        tries
     }
 
     /// Whether a slot that need not wait for the circuit is to start a worker: it has none that stays.
@@ -126,8 +128,18 @@ impl Control {
         slot.is_quarantine() || self.inner.lock().policy.may_start(slot)
     }
 
-    /// When the next attempt is due while the circuit is open.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.inner.lock().policy.retry_at()
+    /// Takes no tasks before a worker is ready, which is tried again then.
+    pub(crate) fn give_up(&self, until: Instant) {
+        self.inner.lock().given_up = Some(until);
+    }
+
+    /// When whoever submits may try again, while there is nobody to run a task and may not be for long.
+    pub(crate) fn unavailable(&self) -> Option<Instant> {
+        let inner = self.inner.lock();
+        let circuit = match inner.phase {
+            PoolState::CircuitHalfOpen => inner.known_at,
+            _ => inner.policy.retry_at(),
+        };
+        inner.given_up.or(circuit)
     }
 }

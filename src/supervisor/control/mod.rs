@@ -64,12 +64,25 @@ struct Inner {
     size: usize,
     starting: Option<Starting>,
     opened_at: Option<Instant>,
+    /// The pool has given up, and is tried again then: no worker has been ready since it did.
+    given_up: Option<Instant>,
+    /// When it may be known whether the worker that is tried closes the circuit.
+    known_at: Option<Instant>,
     /// Where a worker is tried, or was last, while the circuit is open.
     trying: Option<Slot>,
     /// How long the last start of a worker took.
     start_took: Duration,
     killed: u32,
     inherited: HashSet<String>,
+}
+
+impl Inner {
+    fn is_ending(&self) -> bool {
+        matches!(
+            self.phase,
+            PoolState::Draining | PoolState::Stopping | PoolState::Stopped
+        )
+    }
 }
 
 /// The control plane's memory.
@@ -91,6 +104,8 @@ impl Control {
                 size: slots,
                 starting: None,
                 opened_at: None,
+                given_up: None,
+                known_at: None,
                 trying: None,
                 start_took: Duration::from_millis(100),
                 killed: 0,
@@ -122,20 +137,15 @@ impl Control {
 
     /// Whether the pool has begun to end.
     pub(crate) fn is_ending(&self) -> bool {
-        matches!(
-            self.phase(),
-            PoolState::Draining | PoolState::Stopping | PoolState::Stopped
-        )
+        self.inner.lock().is_ending()
     }
 
     /// Begins anew with as many slots as there are to be, unless the pool ends.
     pub(super) fn restart(&self) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        if matches!(
-            inner.phase,
-            PoolState::CircuitOpen | PoolState::CircuitHalfOpen
-        ) {
+        // Whatever it was: a worker on another thread may have been ready after the pool gave up.
+        if !inner.is_ending() {
             inner.phase = PoolState::Starting;
         }
         inner.policy.restart();
@@ -217,6 +227,7 @@ impl Control {
         let first = inner.phase == PoolState::Starting;
         if first {
             inner.phase = PoolState::Running;
+            inner.given_up = None;
         }
         let parked = inner.policy.ready();
         if let Some(starting) = &mut inner.starting {

@@ -12,7 +12,7 @@ use crate::{
     error::{Crash, CrashReport, LossCause, Rejected, Started, Vitals},
     supervisor::{
         PoolCore,
-        core::{Admission, After},
+        core::{Admission, After, State},
         reply::Settled,
     },
     task::Slot,
@@ -73,24 +73,27 @@ impl PoolCore {
 
     /// Settles everything that is left, and takes no tasks before a worker is ready, which is tried again then.
     pub(crate) fn give_up(&self, until: Instant) {
-        self.settle_all(End::Gone, Admission::Unavailable(until));
-        self.lock().paused = false;
+        self.control.give_up(until);
+        self.settle_all(End::Gone, |state| {
+            self.admit_if_available(state);
+            state.paused = false;
+        });
     }
 
     /// Settles everything that is left.
     pub(crate) fn end(&self, end: End) {
-        self.settle_all(end, Admission::Closed);
+        self.settle_all(end, |state| {
+            state.admission = Admission::Closed;
+            state.ending = true;
+        });
     }
 
-    fn settle_all(&self, end: End, admission: Admission) {
+    fn settle_all(&self, end: End, admission: impl FnOnce(&mut State)) {
         let mut after = After::default();
         {
             let mut guard = self.lock();
             let state = &mut *guard;
-            if state.admission != Admission::Closed {
-                state.admission = admission;
-            }
-            state.ending |= admission == Admission::Closed;
+            admission(state);
             let mut left = state.ledger.take_waiting();
             left.extend(state.ledger.take_flights());
             for task in left {

@@ -293,11 +293,19 @@ impl PoolCore {
         }
     }
 
-    /// The circuit opens or closes.
-    pub(crate) fn set_available(&self, unavailable_until: Option<Instant>) {
+    /// The circuit has opened or closed.
+    pub(crate) fn say_available(&self) {
         let mut state = self.lock();
+        self.admit_if_available(&mut state);
+    }
+
+    /// Takes tasks or does not, as the circuit wants it.
+    pub(super) fn admit_if_available(&self, state: &mut State) {
         if state.admission != Admission::Closed {
-            state.admission = unavailable_until.map_or(Admission::Open, Admission::Unavailable);
+            // Asked for under the lock: threads whose workers open and close the circuit come here in any order, and the last
+            // one must not say what it saw before the others.
+            let unavailable = self.control.unavailable();
+            state.admission = unavailable.map_or(Admission::Open, Admission::Unavailable);
         }
     }
 

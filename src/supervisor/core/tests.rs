@@ -1,5 +1,7 @@
 //! What the core keeps apart and does not forget, without a worker or an arbiter.
 
+mod circuit;
+
 use std::{
     sync::Arc,
     task::{Context, Wake, Waker},
@@ -42,6 +44,11 @@ impl Launch for Never {
 
 /// A core with one slot, whose worker is ready, and room for so many bytes of results.
 fn core(result_bytes: usize) -> Arc<PoolCore> {
+    core_that_restarts(result_bytes, None)
+}
+
+/// Likewise; its circuit opens after so many ends of workers.
+fn core_that_restarts(result_bytes: usize, budget: Option<u32>) -> Arc<PoolCore> {
     let core = PoolCore::new(
         Config {
             table: Arc::new(TaskTable::new(vec![("task", 0)])),
@@ -57,8 +64,8 @@ fn core(result_bytes: usize) -> Arc<PoolCore> {
             concurrency: 4,
             queue_limit: Some(100),
             rules: RestartRules {
-                budget: None,
-                period: Duration::ZERO,
+                budget,
+                period: Duration::from_secs(5),
                 backoff_min: Duration::ZERO,
                 backoff_max: Duration::ZERO,
             },

@@ -232,9 +232,8 @@ async fn run(
         return LifeEnded::Held;
     }
     let decided = Instant::now();
-    if let Some(takes) = control.tries(slot) {
-        // Nobody need ask before it can be known.
-        birth.core.set_available(Some(decided + takes));
+    if control.tries(slot, decided) {
+        birth.core.say_available();
         control.emit(PoolEvent::CircuitHalfOpen { slot });
     }
     let generation = control.slot(slot, |record| record.begin(birth.life));

@@ -194,11 +194,10 @@ pub(super) fn ready(birth: &Birth, worker: WorkerInfo, took: Duration) -> Attach
     let quota = quota.map(|most| jitter::tasks(most, core.config.knobs.jitter));
     let attached = core.up(slot, quota);
     let up = core.control.ready(slot, birth.life, took);
-    if up.first {
-        core.set_available(None);
+    if up.first || up.closed.is_some() {
+        core.say_available();
     }
     if let Some((open_for, _)) = &up.closed {
-        core.set_available(None);
         let after = *open_for;
         core.control.emit(PoolEvent::CircuitClosed { after });
     }
