@@ -4,15 +4,15 @@
 mod common;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use actix::Supervisor;
 use actix_multiprocess::{
-    OnExhausted, Pool, PoolBuilder, PoolEvent, RemoteError, Restart, Submit, Task, TaskContext,
-    WorkerSpec, testing::assert_clean, worker_entry,
+    CloseReason, OnExhausted, Pool, PoolBuilder, PoolEvent, PoolState, Rejected, RemoteError,
+    Restart, Submit, Task, TaskContext, TaskError, WorkerSpec, testing::assert_clean, worker_entry,
 };
 use common::{event, events, eventually, signal, status_is};
 use futures_util::StreamExt as _;
@@ -83,6 +83,27 @@ fn arbiters() -> usize {
     lives.count()
 }
 
+/// How many descriptors of event loops this process has.
+fn event_loops() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter(|descriptor| {
+        // That of the look itself has gone.
+        let opened = std::fs::read_link(descriptor.path()).unwrap_or_default();
+        opened == Path::new("anon_inode:[eventpoll]")
+    })
+    .count()
+}
+
+/// Whether a worker has ended and been reaped.
+fn gone(pid: u32) -> bool {
+    !PathBuf::from(format!("/proc/{pid}")).exists()
+}
+
+async fn pids(pool: &Pool) -> Vec<u32> {
+    let status = pool.status().await;
+    status.slots.iter().filter_map(|slot| slot.pid).collect()
+}
+
 async fn arbiters_are(count: usize) {
     eventually("so many threads", || async { arbiters() == count }).await;
 }
@@ -97,9 +118,7 @@ fn each_task_has_its_result_whoever_dies_on_whatever_thread() {
                 .start()
                 .await
                 .unwrap();
-            let pids: Vec<u32> = (pool.status().await.slots.iter())
-                .filter_map(|slot| slot.pid)
-                .collect();
+            let pids = pids(&pool).await;
             assert_eq!(pids.len(), 4);
             let mut outputs = pool.map((0..40_000).map(|n| Twice(n, n % 100 == 0)));
             let mut next = 0;
@@ -134,6 +153,7 @@ fn each_task_has_its_result_whoever_dies_on_whatever_thread() {
             }
             pool.stop().await;
             assert_clean(&pool);
+            arbiters_are(0).await;
         });
     }
 }
@@ -176,6 +196,7 @@ fn a_pool_that_begins_anew_does_so_on_the_same_threads() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
         let sick = dir.path().join("sick");
+        let before = event_loops();
         let actor = builder(sick.clone(), 4)
             .io_arbiters(2)
             .on_exhausted(OnExhausted::Escalate)
@@ -206,19 +227,88 @@ fn a_pool_that_begins_anew_does_so_on_the_same_threads() {
         assert_eq!(arbiters(), 2);
         pool.stop().await;
         arbiters_are(0).await;
+        // It lives on for those who have its address, but not what its threads waited with.
+        assert_eq!(event_loops(), before);
+        assert!(addr.connected());
     });
 }
 
 #[test]
-fn a_pool_that_ends_without_warning_takes_its_threads_along() {
+fn a_pool_that_ends_without_warning_takes_its_threads_and_its_workers_along() {
     let _alone = alone();
-    let pool = common::run(async {
+    let (pool, pids) = common::run(async {
         let builder = builder(PathBuf::new(), 3).io_arbiters(3);
         let pool = builder.start().await.unwrap();
         assert_eq!(arbiters(), 3);
-        pool
+        let pids = pids(&pool).await;
+        // It cannot end by itself.
+        signal(pids[1], Signal::SIGSTOP);
+        (pool, pids)
     });
     // The System has ended, and with it whatever it had to wait for.
+    for pid in pids {
+        assert!(gone(pid), "worker {pid} is still there");
+    }
     assert_eq!(arbiters(), 0);
     drop(pool);
+}
+
+#[test]
+fn a_pool_that_is_asked_to_stop_when_its_system_already_does_answers() {
+    let _alone = alone();
+    for supervised in [false, true] {
+        for drains in [false, true] {
+            let pool = common::run(async {
+                let builder = builder(PathBuf::new(), 3).io_arbiters(2);
+                let pool = if supervised {
+                    let actor = builder.into_supervised().unwrap();
+                    let pool = Pool::from_addr(&Supervisor::start(|_| actor))
+                        .await
+                        .unwrap();
+                    status_is(&pool, "all are ready", |status| {
+                        status.slots.iter().all(|slot| slot.pid.is_some())
+                    })
+                    .await;
+                    pool
+                } else {
+                    builder.start().await.unwrap()
+                };
+                let mut events = events(&pool).await;
+                let pids = pids(&pool).await;
+                assert_eq!(pids.len(), 3);
+                actix::System::current().stop();
+                let ends = async {
+                    if drains {
+                        pool.drain(Duration::from_secs(60)).await
+                    } else {
+                        pool.stop().await
+                    }
+                };
+                tokio::time::timeout(Duration::from_secs(10), ends)
+                    .await
+                    .expect("nobody answers");
+                for pid in pids {
+                    eventually("its worker has gone", || async { gone(pid) }).await;
+                }
+                let late = pool.submit(Twice(1, false)).await;
+                assert!(
+                    matches!(late, Err(TaskError::Rejected(Rejected::Closed))),
+                    "{late:?}"
+                );
+                assert_eq!(pool.status().await.state, PoolState::Stopped);
+                let mut reasons = Vec::new();
+                while let Ok(event) = events.try_recv() {
+                    if let PoolEvent::Closed { reason } = event {
+                        reasons.push(reason);
+                    }
+                }
+                // Whichever it heard of first.
+                assert_eq!(reasons.pop(), Some(CloseReason::Gone));
+                assert!(reasons.len() < 2, "{reasons:?}");
+                pool
+            });
+            assert_eq!(arbiters(), 0);
+            drop(pool);
+        }
+    }
 }

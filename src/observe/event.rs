@@ -234,7 +234,8 @@ pub enum PoolEvent {
         /// What was wrong with it.
         reason: String,
     },
-    /// The pool takes no more tasks.
+    /// The pool takes no more tasks. One that was being drained or stopped is closed once more when its `System` or arbiter
+    /// ends meanwhile, with [`CloseReason::Gone`].
     Closed {
         /// Why.
         reason: CloseReason,

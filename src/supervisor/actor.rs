@@ -93,6 +93,11 @@ pub(crate) enum Home {
 #[rtype(result = "()")]
 pub(crate) struct Ended;
 
+/// The thread of a worker's proxy has ended under it, as all arbiters do when their `System` is stopped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Gone;
+
 impl PoolSupervisor {
     pub(crate) fn new(core: Arc<PoolCore>, place: SocketPlace, home: Home) -> Self {
         Self {
@@ -145,9 +150,10 @@ impl PoolSupervisor {
             return shutdown.report.clone();
         }
         let (outstanding, counts) = self.core.close();
-        self.core.control.advance(PoolState::Draining);
-        self.core.control.start_closed();
-        self.core.control.emit(PoolEvent::Closed { reason });
+        if self.core.control.advance(PoolState::Draining) {
+            self.core.control.start_closed();
+            self.core.control.emit(PoolEvent::Closed { reason });
+        }
         let (deadline, until) = watch::channel(shutdown::deadline(grace));
         let (sender, report) = watch::channel(None);
         self.shutdown = Some(Shutdown {
@@ -178,6 +184,35 @@ impl PoolSupervisor {
             let _ = sender.send(Some(report));
         });
         report
+    }
+
+    /// Ends what there is left to end, because nobody will any more.
+    fn end_without_warning(&self) {
+        if self.core.control.advance(PoolState::Stopped) {
+            self.core.control.start_closed();
+            self.core.end(End::Gone);
+            self.core.control.emit(PoolEvent::Closed {
+                reason: CloseReason::Gone,
+            });
+        }
+    }
+
+    /// The pool has ended, and lets go of what it had.
+    fn ended(&mut self, ctx: &mut Context<Self>) {
+        if self.core.control.advance(PoolState::Stopped) {
+            self.io.stop();
+        }
+        // Otherwise workers may have yet to be ended: their threads are waited for when this is dropped.
+        self.keep = None;
+        self.clock = None;
+        self.sweeper = None;
+        // The address of one that has ended keeps the runtime that it was on.
+        self.proxies.clear();
+        self.quarantine = None;
+        // Its supervisor would begin it anew. It goes when nobody has its address any more.
+        if !matches!(self.home, Home::Supervised) {
+            ctx.stop();
+        }
     }
 }
 
@@ -240,13 +275,7 @@ impl Supervised for PoolSupervisor {
 
 impl Drop for PoolSupervisor {
     fn drop(&mut self) {
-        if self.core.control.advance(PoolState::Stopped) {
-            self.core.control.start_closed();
-            self.core.end(End::Gone);
-            self.core.control.emit(PoolEvent::Closed {
-                reason: CloseReason::Gone,
-            });
-        }
+        self.end_without_warning();
         // An address keeps the waker of its mailbox and with it the whole runtime, descriptors and all, after both have
         // ended. A last message, which nobody reads, takes the waker out.
         if let Some(own) = self.own.as_ref().and_then(WeakAddr::upgrade) {
@@ -283,14 +312,19 @@ impl Handler<Ended> for PoolSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Ended, ctx: &mut Context<Self>) {
-        self.core.control.advance(PoolState::Stopped);
-        self.keep = None;
-        self.clock = None;
-        self.sweeper = None;
-        self.io.stop();
-        // Its supervisor would begin it anew. It goes when nobody has its address any more.
-        if !matches!(self.home, Home::Supervised) {
-            ctx.stop();
-        }
+        self.ended(ctx);
+    }
+}
+
+impl Handler<Gone> for PoolSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Gone, ctx: &mut Context<Self>) {
+        self.end_without_warning();
+        // Nobody reports the end of a worker that was ended with its thread.
+        self.down.send_modify(|down| {
+            down.extend(slots(0, self.proxies.len()).chain([Slot::QUARANTINE]));
+        });
+        self.ended(ctx);
     }
 }

@@ -118,7 +118,7 @@ impl PoolSupervisor {
     /// Changes the number of slots.
     pub(crate) fn resize(&mut self, size: usize, ctx: &Context<Self>) {
         let before = self.core.control.size();
-        if size == before || self.shutdown.is_some() {
+        if size == before || self.shutdown.is_some() || self.core.control.is_ending() {
             return;
         }
         self.core.resize(size);

@@ -32,6 +32,7 @@ use crate::{
     sched::Seat,
     supervisor::{
         Launched, PoolCore, PoolSupervisor,
+        actor::Gone,
         core::{End, Guilt},
         life::{
             asked::{ended, told},
@@ -78,6 +79,7 @@ pub(super) enum LifeEnded {
 /// Ends what a life holds when it is dropped half-way.
 struct Guard {
     core: Arc<PoolCore>,
+    supervisor: WeakAddr<PoolSupervisor>,
     launched: Option<Launched>,
     /// Its seat in the core, from ready until what it had is settled.
     seat: Option<Seat>,
@@ -95,6 +97,10 @@ impl Drop for Guard {
             // Only the end of the arbiter drops a life, and it takes the whole pool.
             self.core.end(End::Gone);
             self.core.control.start_closed();
+            // It may live on another, and would wait for the end of this life.
+            if let Some(supervisor) = self.supervisor.upgrade() {
+                supervisor.do_send(Gone);
+            }
         }
     }
 }
@@ -104,6 +110,7 @@ pub(super) async fn live(mut birth: Birth, mut commands: UnboundedReceiver<Comma
     let (core, slot) = (Arc::clone(&birth.core), birth.slot);
     let mut guard = Guard {
         core: Arc::clone(&core),
+        supervisor: birth.supervisor.clone(),
         launched: None,
         seat: None,
         endpoint: None,
