@@ -12,7 +12,10 @@ use crate::{
     observe::{CloseReason, DrainReport, PoolEvent, Status},
     pool::{Submit, check::processes, respond::Deferred},
     sched::changing_at_once,
-    supervisor::{PoolCore, PoolSupervisor, descriptors, descriptors::QUARANTINE},
+    supervisor::{
+        PoolCore, PoolSupervisor, descriptors,
+        descriptors::{Demand, QUARANTINE},
+    },
     task::{FaultPoint, Slot, Task, TaskId},
 };
 
@@ -79,6 +82,10 @@ pub struct Resize(pub usize);
 pub struct Recycle;
 
 /// Sends every [`PoolEvent`] from now on to an actor, until that actor ends.
+///
+/// Those of one worker come in their order. Workers whose sockets have [threads of their own](crate::PoolBuilder::io_arbiters) tell of
+/// themselves from there, so an event of one may pass another's that happened just before; [`GetStatus`] has what is true at
+/// one moment.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe(pub Recipient<PoolEvent>);
@@ -176,10 +183,13 @@ impl Handler<Resize> for PoolSupervisor {
         let size = processes(count)?;
         if self.core.config.launcher.connects() {
             let present = self.core.control.size();
-            descriptors::check(
-                size.saturating_sub(present),
-                changing_at_once(size) + QUARANTINE,
-            )?;
+            let threads = |slots: usize| self.core.config.knobs.io_arbiters.min(slots);
+            descriptors::check(Demand {
+                workers: size.saturating_sub(present),
+                replacing: changing_at_once(size) + QUARANTINE,
+                threads: threads(size),
+                new_threads: threads(size).saturating_sub(threads(present)),
+            })?;
         }
         self.guarded(ctx, |this, ctx| this.resize(size, ctx));
         Ok(())

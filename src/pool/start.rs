@@ -14,7 +14,12 @@ use crate::{
     ipc::SocketPlace,
     pool::{HasInitArgs, Pool, PoolBuilder},
     sched::changing_at_once,
-    supervisor::{PoolCore, PoolSupervisor, actor::Home, descriptors, descriptors::QUARANTINE},
+    supervisor::{
+        PoolCore, PoolSupervisor,
+        actor::Home,
+        descriptors,
+        descriptors::{Demand, QUARANTINE},
+    },
     worker::SENTINEL,
 };
 
@@ -154,7 +159,13 @@ impl<A> PoolBuilder<A> {
             } else {
                 changing_at_once(processes) + QUARANTINE
             };
-            descriptors::check(processes, replacing)?;
+            let threads = config.knobs.io_arbiters.min(processes);
+            descriptors::check(Demand {
+                workers: processes,
+                replacing,
+                threads,
+                new_threads: threads,
+            })?;
         }
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| StartError::System {

@@ -11,17 +11,40 @@ use crate::error::ConfigError;
 const PER_WORKER: u64 = 8;
 
 /// What the start of one takes besides, while it lasts: the other ends of pipes, and what the standard library opens to
-/// hear of a failure. One worker is started after the other.
+/// hear of a failure. A thread starts one worker after the other.
 #[cfg(target_os = "linux")]
 const STARTING: u64 = 8;
+
+/// What the event loop of a thread takes: to wait twice, to be woken, and to hear of signals.
+#[cfg(target_os = "linux")]
+const PER_THREAD: u64 = 4;
 
 /// Workers beside those that serve: one for tasks that may have killed another.
 pub(crate) const QUARANTINE: usize = 1;
 
-/// Says no if so many more workers, and those that replace some of them before these have left, would take more descriptors
-/// than are left.
+/// What is to be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demand {
+    /// More workers.
+    pub(crate) workers: usize,
+    /// Those that replace some before these have left.
+    pub(crate) replacing: usize,
+    /// Threads for their sockets, on each of which one may start at a time.
+    pub(crate) threads: usize,
+    /// So many of them are not there yet.
+    pub(crate) new_threads: usize,
+}
+
+/// Says no if it would take more descriptors than are left.
 #[cfg(target_os = "linux")]
-pub(crate) fn check(workers: usize, replacing: usize) -> Result<(), ConfigError> {
+pub(crate) fn check(
+    Demand {
+        workers,
+        replacing,
+        threads,
+        new_threads,
+    }: Demand,
+) -> Result<(), ConfigError> {
     use rustix::process::{Resource, getrlimit};
 
     let Some(limit) = getrlimit(Resource::Nofile).current else {
@@ -35,7 +58,9 @@ pub(crate) fn check(workers: usize, replacing: usize) -> Result<(), ConfigError>
     }
     let needed = PER_WORKER
         .saturating_mul(workers.saturating_add(replacing) as u64)
-        .saturating_add(STARTING);
+        .saturating_add(STARTING)
+        .saturating_add(STARTING.saturating_mul(threads as u64))
+        .saturating_add(PER_THREAD.saturating_mul(new_threads as u64));
     if needed > left {
         return Err(ConfigError::TooFewDescriptors {
             needed,
@@ -48,6 +73,6 @@ pub(crate) fn check(workers: usize, replacing: usize) -> Result<(), ConfigError>
 
 /// Elsewhere the limit is another one, or none, and what is taken cannot be counted.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn check(_: usize, _: usize) -> Result<(), ConfigError> {
+pub(crate) fn check(_: Demand) -> Result<(), ConfigError> {
     Ok(())
 }

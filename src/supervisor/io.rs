@@ -1,7 +1,8 @@
 //! Threads for the sockets of workers.
 //!
 //! Belongs here: which arbiter the proxy of a slot lives on. Does not belong here: the proxies.
-//! Invariant: none of them outlives the pool, nor does anything that lives on them.
+//! Invariant: what lives on them does not outlive the pool, and they end with it, if a moment later. Whoever ends without warning
+//! waits for them.
 
 use std::fmt;
 
@@ -30,6 +31,7 @@ impl IoArbiters {
             return None;
         }
         let index = (slot.index() as usize).checked_rem(self.most)?;
+        // One more, if none could be had before: slots have their proxies in their order.
         while self.arbiters.len() <= index {
             // It panics where there is no thread to be had.
             let Some(arbiter) = capture::contained(Arbiter::new) else {

@@ -134,7 +134,8 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         if quick { has.min(limit) } else { has }
     }
 
-    /// How long the tasks that a worker has take in all, in nanoseconds; more than any time for those of which nobody knows yet.
+    /// How long the tasks that a worker has take in all, in nanoseconds, with 4 s, more than any of what is sent ahead, for
+    /// each of which nobody knows yet.
     pub(crate) fn work(&self, seat: Seat) -> u64 {
         self.place(seat).map_or(0, |place| place.work)
     }

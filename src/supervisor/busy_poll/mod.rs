@@ -40,10 +40,13 @@ pub(super) struct Expects {
 }
 
 impl Expects {
-    /// On the current arbiter, one of so many that share the CPUs. What its workers are to do it knows of them alone.
+    /// On the current arbiter, one of so many that share the CPUs. Of the workers on the others nothing is known, nor of those
+    /// of other pools that are on theirs.
     pub(super) fn new(arbiters: usize) -> Self {
         let here = HERE.with_borrow_mut(|here| {
-            here.upgrade().unwrap_or_else(|| {
+            // One that looks no more was of a `System` that this thread had before.
+            let looks = |here: &Rc<RefCell<BusyPoll>>| here.borrow().looks();
+            here.upgrade().filter(looks).unwrap_or_else(|| {
                 let own = Rc::new(RefCell::new(BusyPoll::new(Policy::new(
                     cpus() / arbiters.max(1),
                 ))));
@@ -96,6 +99,10 @@ impl BusyPoll {
         }
     }
 
+    fn looks(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
     /// Whether it is over until something moves.
     fn rests(&mut self, cx: &Context<'_>) -> bool {
         let rests = !self.policy.goes_on(Instant::now());
@@ -129,7 +136,7 @@ async fn look(here: Weak<RefCell<BusyPoll>>) {
     .await;
 }
 
-/// How many CPUs there are for this process.
+/// How many CPUs the thread that asked first may run on: those of the process, unless it has been bound to some.
 fn cpus() -> usize {
     static CPUS: OnceLock<usize> = OnceLock::new();
     *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
@@ -185,6 +192,17 @@ mod tests {
         tokio::time::timeout(limit, looks).await.expect("a look");
         drop(hangs);
         pool.stop().await;
+    }
+
+    #[test]
+    fn what_looked_in_a_system_that_has_ended_does_not_look_in_the_next() {
+        let of_one = || actix::System::new().block_on(async { Expects::new(1) });
+        let old = of_one();
+        actix::System::new().block_on(async {
+            let new = Expects::new(1);
+            assert!(!Rc::ptr_eq(&old.here, &new.here));
+            assert!(Rc::ptr_eq(&new.here, &Expects::new(1).here));
+        });
     }
 
     #[actix::test]

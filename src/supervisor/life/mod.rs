@@ -94,7 +94,7 @@ impl Drop for Guard {
             launched.process.kill_now(Duration::from_secs(1));
         }
         if !self.disarmed {
-            // Only the end of the arbiter drops a life, and it takes the whole pool.
+            // Only the end of its arbiter drops a life, and it takes the whole pool.
             self.core.end(End::Gone);
             self.core.control.start_closed();
             // It may live on another, and would wait for the end of this life.

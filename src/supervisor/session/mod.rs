@@ -110,7 +110,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         with_worker: 0,
         done: 0,
         work: 0,
-        expects: Expects::new(core.config.knobs.io_arbiters),
+        expects: Expects::new(core.config.knobs.io_arbiters.min(core.control.size())),
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
         stalled: None,
         memory: Memory::new(&session),
