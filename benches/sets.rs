@@ -8,11 +8,15 @@ mod common;
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
+    io,
+    rc::Rc,
+    thread,
     time::{Duration, Instant},
 };
 
 use actix_multiprocess::{NoError, Pool, Task, TaskContext, WorkerSpec, Workers};
 use serde::{Deserialize, Serialize};
+use tokio::{runtime, sync::Semaphore, task::LocalSet};
 
 use common::{Args, Bar, Outcome, Table, Unit};
 
@@ -26,15 +30,19 @@ impl Task for Sleeps {
     type Error = NoError;
     type State = ();
     async fn run(self, _: TaskContext<()>) -> Result<(), NoError> {
-        for micros in self.0 {
-            let time = Duration::from_micros(micros.unsigned_abs());
-            match micros {
-                0 => tokio::task::yield_now().await,
-                1.. => tokio::time::sleep(time).await,
-                ..0 => std::thread::sleep(time),
-            }
-        }
+        sleep(&self.0).await;
         Ok(())
+    }
+}
+
+async fn sleep(sleeps: &[i64]) {
+    for &micros in sleeps {
+        let time = Duration::from_micros(micros.unsigned_abs());
+        match micros {
+            0 => tokio::task::yield_now().await,
+            1.. => tokio::time::sleep(time).await,
+            ..0 => std::thread::sleep(time),
+        }
     }
 }
 
@@ -75,8 +83,7 @@ fn main() -> Outcome {
     let system = actix::System::new();
     let mut table = Table::against("ideal");
     for _ in 0..args.rounds {
-        let late = system.block_on(late());
-        let (mut total, mut total_ideal, mut total_late) = (0.0, 0.0, 0.0);
+        let (mut total, mut total_ideal, mut total_bare) = (0.0, 0.0, 0.0);
         for set in &SETS {
             for (tasks, concurrency) in &set.sizes[..args.amount(4, 2)] {
                 let name = format!("{tasks} × {}, {concurrency} at once", set.name);
@@ -84,7 +91,7 @@ fn main() -> Outcome {
                     continue;
                 }
                 let took = system.block_on(run(&workers, set.sleeps, *tasks, *concurrency))?;
-                let ideal = ideal(set.sleeps, tasks / WORKERS, *concurrency, 0);
+                let ideal = ideal(set.sleeps, tasks / WORKERS, *concurrency);
                 if ideal > 0.0 {
                     table.add(&name, Unit::Millis, Bar::None, took, ideal);
                 } else {
@@ -92,40 +99,47 @@ fn main() -> Outcome {
                 }
                 total += took;
                 total_ideal += ideal;
-                total_late += self::ideal(set.sleeps, tasks / WORKERS, *concurrency, late);
+                total_bare += bare(set.sleeps, tasks / WORKERS, *concurrency)?;
             }
         }
         if total_ideal > 0.0 {
-            let mut add = |name, bar, ideal| {
-                table.add_alone(name, Unit::Times, bar, total / ideal);
-            };
-            add("all, over the ideal", Bar::AtMost(1.01), total_ideal);
-            add(
-                "all, over the ideal with sleeps as long as they are without a pool",
-                Bar::None,
-                total_late,
-            );
-            let millis = late as f64 / 1e3;
-            table.add_alone(
-                "a sleep of 50 ms without a pool, what it is late",
-                Unit::Millis,
-                Bar::None,
-                millis,
-            );
+            let name = "all, over the ideal";
+            let times = total / total_ideal;
+            table.add_alone(name, Unit::Times, Bar::AtMost(1.01), times);
+            let name = "all, over the same in as many bare event loops";
+            table.add_alone(name, Unit::Times, Bar::None, total / total_bare);
+            let name = "those, over the ideal";
+            table.add_alone(name, Unit::Times, Bar::None, total_bare / total_ideal);
         }
     }
     table.print();
     Ok(())
 }
 
-/// Microseconds that a sleep lasts longer than it should: the clock of tokio ticks once a millisecond.
-async fn late() -> i64 {
-    const SLEEPS: u32 = 5;
-    let (began, time) = (Instant::now(), Duration::from_millis(50));
-    for _ in 0..SLEEPS {
-        tokio::time::sleep(time).await;
+/// Milliseconds of event loops with nothing but their tasks: tokio's clock ticks once a millisecond, and to be woken takes time.
+fn bare(sleeps: &'static [i64], tasks: usize, concurrency: usize) -> Outcome<f64> {
+    let began = Instant::now();
+    let event_loop = move || -> io::Result<()> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let permits = Rc::new(Semaphore::new(concurrency));
+        let local = LocalSet::new();
+        for _ in 0..tasks {
+            let permits = Rc::clone(&permits);
+            local.spawn_local(async move {
+                let _permit = permits.acquire().await;
+                sleep(sleeps).await;
+            });
+        }
+        runtime.block_on(local);
+        Ok(())
+    };
+    let threads: Vec<_> = (0..WORKERS).map(|_| thread::spawn(event_loop)).collect();
+    for thread in threads {
+        thread.join().map_err(|_| "an event loop panicked")??;
     }
-    (began.elapsed() / SLEEPS).saturating_sub(time).as_micros() as i64
+    Ok(began.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Milliseconds.
@@ -147,9 +161,8 @@ async fn run(workers: &Workers, sleeps: &[i64], tasks: usize, concurrency: usize
     Ok(millis)
 }
 
-/// Milliseconds that one event loop takes for so many tasks, so many at once, if nothing but their sleeping takes time, and
-/// waits are so many microseconds late.
-fn ideal(sleeps: &[i64], tasks: usize, concurrency: usize, late: i64) -> f64 {
+/// Milliseconds that one event loop takes for so many tasks, so many at once, if nothing but their sleeping takes time.
+fn ideal(sleeps: &[i64], tasks: usize, concurrency: usize) -> f64 {
     let first = tasks.min(concurrency);
     let mut waiting = tasks - first;
     // When each goes on, in which order those that go on together do, and what is left of it.
@@ -164,7 +177,7 @@ fn ideal(sleeps: &[i64], tasks: usize, concurrency: usize, late: i64) -> f64 {
             rest = after;
             match micros {
                 0 => {}
-                1.. => waits = Some(micros + late),
+                1.. => waits = Some(micros),
                 ..0 => now -= micros,
             }
         }

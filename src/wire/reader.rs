@@ -13,6 +13,11 @@ pub(crate) struct FrameError {
     pub(crate) claimed: usize,
 }
 
+/// What a reader has for a start: of an idle worker, and of a connection for a word now and then, hardly anything ever comes. A
+/// page.
+const FIRST_BYTES: usize = 4096;
+
+/// What it has from then on when so much came at once as it had room for.
 const START_BYTES: usize = 64 * 1024;
 
 /// A frame of no more bytes is waited for as a whole: to read the rest of it by itself would save less than that costs.
@@ -38,6 +43,8 @@ impl fmt::Display for FrameFault {
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     buffer: Vec<u8>,
+    /// How much room there is to be for what comes next.
+    room: usize,
     start: usize,
     end: usize,
 }
@@ -45,7 +52,8 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     pub(crate) fn new() -> Self {
         Self {
-            buffer: vec![0; START_BYTES],
+            buffer: vec![0; FIRST_BYTES],
+            room: FIRST_BYTES,
             start: 0,
             end: 0,
         }
@@ -60,7 +68,7 @@ impl FrameReader {
         // Of a large frame this is to have the header, which is hardly ever large.
         let needed = match self.frame_length() {
             Some(length) if length <= WHOLE_BYTES => length + 4,
-            _ => START_BYTES,
+            _ => self.room,
         };
         if self.start > 0 && self.start + needed > self.buffer.len()
             || self.end == self.buffer.len()
@@ -71,7 +79,7 @@ impl FrameReader {
         }
         // Unless it is wanted as a whole, or there are some that have not been taken out.
         let full = self.end == self.buffer.len() && needed <= self.end;
-        let needed = if full { self.end + START_BYTES } else { needed };
+        let needed = if full { self.end + self.room } else { needed }.max(self.room);
         if let Some(more) = needed.checked_sub(self.buffer.len()) {
             // No more than that, where it would take twice as much as it has.
             self.buffer.reserve_exact(more);
@@ -83,6 +91,9 @@ impl FrameReader {
     /// The first `bytes` of what [`FrameReader::space`] returned are filled now.
     pub(crate) fn filled(&mut self, bytes: usize) {
         self.end = (self.end + bytes).min(self.buffer.len());
+        if self.end == self.buffer.len() {
+            self.room = START_BYTES;
+        }
     }
 
     /// Whether a frame has begun and is not complete.

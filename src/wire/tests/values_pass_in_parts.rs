@@ -232,8 +232,9 @@ fn a_small_frame_behind_three_mebibytes_waits_for_one_part_at_most() {
     for _ in 0..20 {
         let mut pipe = Pipe::new();
         pipe.queue(1, &value);
-        // At its beginning, between two parts, and anywhere in one.
-        let mut before = [0, PART_BYTES + 6, random.below(LIMIT)][random.below(3)];
+        // At its beginning, between two parts, and anywhere in one but the last, behind which there is nothing of it.
+        let anywhere = random.below(LIMIT - PART_BYTES - HEADER);
+        let mut before = [0, PART_BYTES + 6, anywhere][random.below(3)];
         while before > 0 {
             before -= pipe.write(&mut random, before);
         }
