@@ -24,6 +24,9 @@ pub(crate) trait WorkerProcess {
     /// Ends the process group.
     fn kill(&mut self);
 
+    /// It has been asked to end in good order: unless it has to be killed nobody will ask what it took.
+    fn leaves(&mut self) {}
+
     /// The time that it had on CPUs. Known once it has ended, where the system tells.
     fn cpu_time(&self) -> Option<Duration> {
         None
@@ -64,6 +67,7 @@ mod linux {
         watched: Option<AsyncFd<OwnedFd>>,
         exited: Option<ExitStatus>,
         cpu_time: Option<Duration>,
+        leaves: bool,
     }
 
     impl OsProcess {
@@ -96,6 +100,7 @@ mod linux {
                 watched,
                 exited: None,
                 cpu_time: None,
+                leaves: false,
             })
         }
 
@@ -110,8 +115,10 @@ mod linux {
         /// The process is a zombie, or gone: kills what is left of its group, then reaps it.
         fn reap(&mut self) -> ExitStatus {
             self.signal_group(Signal::KILL);
-            // Nobody remembers it once it is reaped.
-            self.cpu_time = meter::cpu_time(self.child.id());
+            if !self.leaves {
+                // Nobody remembers it once it is reaped.
+                self.cpu_time = meter::cpu_time(self.child.id());
+            }
             let exit = match self.child.try_wait() {
                 Ok(Some(status)) => ExitStatus {
                     code: status.code(),
@@ -158,7 +165,12 @@ mod linux {
             self.signal_group(Signal::TERM);
         }
 
+        fn leaves(&mut self) {
+            self.leaves = true;
+        }
+
         fn kill(&mut self) {
+            self.leaves = false;
             self.signal_group(Signal::KILL);
             // By itself, too: it may have moved to another group.
             if self.exited.is_none()

@@ -22,6 +22,8 @@ use parking_lot::Mutex;
 pub(super) struct OomCounters {
     /// Where they are: this process's `/proc/self/mountinfo`.
     mounts: OnceLock<Option<String>>,
+    /// That of this process, which is its children's until somebody moves them.
+    own: OnceLock<Option<PathBuf>>,
     /// Up to which number each one's rises are explained.
     explained: Mutex<HashMap<PathBuf, u64>>,
 }
@@ -30,6 +32,11 @@ impl OomCounters {
     fn mounts(&self) -> Option<&str> {
         let read = || std::fs::read_to_string("/proc/self/mountinfo").ok();
         self.mounts.get_or_init(read).as_deref()
+    }
+
+    fn own(&self) -> Option<&Path> {
+        let found = || find("self", self).map(|(counter, _)| counter);
+        self.own.get_or_init(found).as_deref()
     }
 
     /// Whether a rise from `before` to `now` has somebody to name, who is named from now on.
@@ -53,19 +60,27 @@ pub(super) struct OomWatch {
 }
 
 impl OomWatch {
-    /// `None` where the system does not tell.
-    pub(super) fn new(pid: u32, counters: &OomCounters) -> Option<Self> {
-        if cfg!(not(target_os = "linux")) {
-            return None;
+    /// Of any process. `None` where the system does not tell.
+    pub(super) fn of(pid: u32, counters: &OomCounters) -> Option<Self> {
+        let (counter, now) = find(&pid.to_string(), counters)?;
+        Some(Self::new(counter, now))
+    }
+
+    /// Of a child that has just been born. Asks nothing of the child: what the kernel has told of a process it takes time to forget.
+    pub(super) fn of_child(counters: &OomCounters) -> Option<Self> {
+        let counter = counters.own()?;
+        Some(Self::new(counter.to_owned(), read(counter)?))
+    }
+
+    fn new(counter: PathBuf, now: u64) -> Self {
+        Self {
+            counter,
+            seen: [now; 2],
         }
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        candidates(&groups, counters.mounts()?).find_map(|counter| {
-            let now = read(&counter)?;
-            Some(Self {
-                counter,
-                seen: [now; 2],
-            })
-        })
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.counter == other.counter
     }
 
     /// The worker lives.
@@ -82,6 +97,18 @@ impl OomWatch {
             .claim(&self.counter, before, now)
             .then(|| format!("oom_kill of {} rose to {now}", self.counter.display()))
     }
+}
+
+/// The counter of a process, and what it says.
+fn find(process: &str, counters: &OomCounters) -> Option<(PathBuf, u64)> {
+    if cfg!(not(target_os = "linux")) {
+        return None;
+    }
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    candidates(&groups, counters.mounts()?).find_map(|counter| {
+        let now = read(&counter)?;
+        Some((counter, now))
+    })
 }
 
 fn read(counter: &Path) -> Option<u64> {

@@ -161,7 +161,7 @@ impl Signals {
             flags.push((signal, caught));
         }
         #[cfg(target_os = "linux")]
-        if ignores_sigchld() {
+        if crate::worker::inherited::ignores_sigchld() {
             // Inherited from the host. The system would reap what tasks start before they can; any handler ends that.
             flag::register(signal_hook::consts::SIGCHLD, Arc::default())?;
         }
@@ -182,14 +182,6 @@ impl Signals {
             .map(|(signal, _)| *signal)
             .collect()
     }
-}
-
-#[cfg(target_os = "linux")]
-fn ignores_sigchld() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal_hook::consts::SIGCHLD - 1)) != 0)
 }
 
 #[cfg(not(unix))]

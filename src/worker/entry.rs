@@ -24,7 +24,7 @@ use crate::{
         MakeKin, Origin, Program, ServeEnd,
         confine::confine,
         control::{self, Group, Signals},
-        serve,
+        inherited, serve,
     },
 };
 
@@ -121,7 +121,7 @@ fn run(program: Arc<Program>, kin: MakeKin, start: Start) -> i32 {
         config.generation,
         std::process::id(),
     );
-    let inherited = inherited();
+    let inherited = inherited::descriptors();
     let board = Arc::new(Board::new(Instant::now()));
     let connected = Lifeline::connect(&config.place).and_then(|mut lifeline| {
         lifeline.send(
@@ -237,39 +237,4 @@ fn set_up(program: &Program, worker: &WorkerInfo) -> Result<(), RemoteError> {
         None => Ok(()),
         Some(setup) => capture::caught(|| setup(worker)),
     }
-}
-
-/// Descriptors beyond the standard three that this process was given by its host's lack of close-on-exec.
-#[cfg(target_os = "linux")]
-fn inherited() -> Vec<String> {
-    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
-        return Vec::new();
-    };
-    let mut names = Vec::new();
-    for entry in entries.flatten() {
-        let number = entry.file_name();
-        let Some(number) = number.to_str() else {
-            continue;
-        };
-        if number.parse::<u32>().is_ok_and(|number| number < 3) {
-            continue;
-        }
-        let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
-            .ok()
-            .and_then(|info| {
-                let line = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-                u32::from_str_radix(line.trim(), 8).ok()
-            });
-        if flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0) && names.len() < 32 {
-            let target = std::fs::read_link(entry.path()).unwrap_or_default();
-            names.push(format!("{number} -> {}", target.display()));
-        }
-    }
-    names
-}
-
-#[cfg(not(target_os = "linux"))]
-fn inherited() -> Vec<String> {
-    Vec::new()
 }

@@ -24,6 +24,7 @@ mod ends;
 mod entry;
 mod executor;
 mod greeting;
+mod inherited;
 mod lag;
 mod limits;
 mod measuring;

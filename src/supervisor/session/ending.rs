@@ -118,6 +118,7 @@ impl Running<'_> {
         self.why = Some(why);
         self.close(SlotState::Ending);
         self.say(&ControlToWorker::Exit);
+        self.session.process.leaves();
         self.kill_at = Some(Instant::now() + self.session.core.config.knobs.grace);
     }
 

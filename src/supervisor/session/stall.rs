@@ -24,7 +24,7 @@ impl Running<'_> {
         match self.pulse.due(now) {
             None => {}
             Some(Beat::Ask) => {
-                self.memory.lives();
+                self.it_lives();
                 self.ask();
             }
             Some(Beat::Stalled(stall)) => {
