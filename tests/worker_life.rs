@@ -3,7 +3,13 @@
 
 mod common;
 
-use std::{cell::Cell, path::PathBuf, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use actix_multiprocess::{
     NoError, Pool, StartError, Task, TaskContext, TaskError, WorkerSpec, Workers,
@@ -215,6 +221,48 @@ fn workers_in_memory_behave_like_workers_in_processes() {
         .await;
         assert_clean(&pool);
         pool.drain(Duration::from_secs(1)).await;
+    });
+}
+
+/// Never ends.
+#[derive(Serialize, Deserialize)]
+struct Hang;
+
+impl Task for Hang {
+    const NAME: &'static str = "hang";
+    type Output = ();
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<(), NoError> {
+        std::future::pending().await
+    }
+}
+
+/// To start a process takes a thread about a millisecond, in which nobody on it hears of anything.
+#[test]
+fn whoever_waits_for_a_task_hears_of_its_loss_before_the_next_worker_is_started() {
+    common::run(async {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let starts = Arc::clone(&log);
+        let spec = WorkerSpec::new()
+            .setup(move |_| starts.lock().unwrap().push("a worker starts"))
+            .task::<Hang>();
+        let pool = Pool::builder(in_process(spec)).processes(1);
+        let pool = pool.start().await.unwrap();
+        for _ in 0..10 {
+            log.lock().unwrap().clear();
+            let hangs = pool.submit(Hang);
+            common::status_is(&pool, "it runs", |status| status.in_flight == 1).await;
+            assert!(pool.kill(pool.status().await.slots[0].slot).await);
+            assert!(matches!(hangs.await, Err(TaskError::WorkerLost(_))));
+            log.lock().unwrap().push("it is known");
+            common::status_is(&pool, "there is another", |status| {
+                status.slots[0].pid.is_some() && log.lock().unwrap().len() == 2
+            })
+            .await;
+            assert_eq!(*log.lock().unwrap(), ["it is known", "a worker starts"]);
+        }
+        pool.stop().await;
     });
 }
 
