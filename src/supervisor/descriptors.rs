@@ -24,6 +24,10 @@ pub(crate) const QUARANTINE: usize = 1;
 
 /// What is to be there.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only there it is known how many are left")
+)]
 pub(crate) struct Demand {
     /// More workers.
     pub(crate) workers: usize,
