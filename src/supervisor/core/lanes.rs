@@ -93,7 +93,8 @@ impl Signal {
 
 impl State {
     /// Assigns what can be, and wakes the sessions of those who got something: a session's waker is this crate's own and may
-    /// be woken under the lock.
+    /// be woken under the lock. To remember them and wake them behind it cost single submits 4 %, and gained nothing where
+    /// sessions had two or four threads of their own on two CPUs.
     pub(super) fn dispatch(&mut self, awaited_only: bool) {
         let lanes = &self.lanes;
         self.ledger.assign(awaited_only, Instant::now, |seat| {
