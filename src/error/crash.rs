@@ -182,8 +182,9 @@ impl CrashReport {
         self.shared.uptime
     }
 
-    /// Returns how many bytes it had in memory when it was last looked at; `None` where the system does not tell. That was up
-    /// to a [`heartbeat`](crate::PoolBuilder::heartbeat) before its end, or 250 ms in a pool with limits on memory.
+    /// Returns how many bytes it had in memory when it was last looked at. That was up to a
+    /// [`heartbeat`](crate::PoolBuilder::heartbeat) before its end, or 250 ms in a pool with limits on memory. `None` where the
+    /// system does not tell, and without such limits of one that had not had tasks for a heartbeat.
     #[must_use]
     pub fn rss(&self) -> Option<usize> {
         self.shared.vitals.resident

@@ -270,6 +270,18 @@ mod tests {
     }
 
     #[test]
+    fn a_child_is_counted_where_this_process_is() {
+        let counters = OomCounters::default();
+        let child = OomWatch::of_child(&counters);
+        let own = OomWatch::of(std::process::id(), &counters);
+        assert_eq!(child.is_some(), own.is_some());
+        // Neither is there where the system does not tell.
+        if let (Some(child), Some(own)) = (child, own) {
+            assert!(child.is_same(&own) && child.seen[0] <= own.seen[0]);
+        }
+    }
+
+    #[test]
     fn a_rise_by_one_names_one() {
         let (explained, counter) = (OomCounters::default(), Path::new("/a"));
         assert!(!explained.claim(counter, 3, 3));

@@ -6,17 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{SLOT, core_that_restarts, outcome};
+use super::{SLOT, core_that_restarts, offer, outcome};
 use crate::{
     error::Rejected,
     sched::Decision,
-    supervisor::{
-        PoolCore, SubmitTask,
-        reply::{Reply, ReplyCell, Settled},
-        slots::SlotRecord,
-    },
-    task::{Terms, TimeLimits},
-    wire::Payload,
+    supervisor::{PoolCore, reply::Settled, slots::SlotRecord},
 };
 
 /// A core whose first worker is ready, and whose circuit opens when it ends.
@@ -39,15 +33,7 @@ fn opens(core: &PoolCore) {
 }
 
 fn is_open(core: &PoolCore) -> bool {
-    let cell = Arc::new(ReplyCell::default());
-    let task = SubmitTask {
-        name: "task",
-        payload: Ok(Payload::default()),
-        terms: Terms::default(),
-        tasks: 1,
-        limits: TimeLimits::default(),
-    };
-    core.submit(task, Reply::Handle(Arc::clone(&cell)));
+    let (_, cell) = offer(core);
     match outcome(&cell) {
         None => true,
         Some(Settled::Rejected(rejected)) if matches!(*rejected, Rejected::Unavailable { .. }) => {

@@ -93,6 +93,12 @@ fn core_that_restarts(result_bytes: usize, budget: Option<u32>) -> Arc<PoolCore>
 }
 
 fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
+    let (id, cell) = offer(core);
+    (id.unwrap(), cell)
+}
+
+/// A task that may be refused.
+fn offer(core: &PoolCore) -> (Option<TaskId>, Arc<ReplyCell>) {
     let cell = Arc::new(ReplyCell::default());
     let task = SubmitTask {
         name: "task",
@@ -102,7 +108,7 @@ fn submit(core: &PoolCore) -> (TaskId, Arc<ReplyCell>) {
         limits: crate::task::TimeLimits::default(),
     };
     let id = core.submit(task, Reply::Handle(Arc::clone(&cell)));
-    (id.unwrap(), cell)
+    (id, cell)
 }
 
 /// What the worker is told now: its tasks, and the rest.
