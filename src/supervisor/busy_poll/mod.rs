@@ -175,8 +175,11 @@ mod tests {
             pool.submit(Hangs(false)).await.unwrap();
         }
         let other = Expects::new(1);
-        // Whatever has become of those: nothing is with the worker now.
-        other.here.borrow_mut().policy = Policy::new(2);
+        // Whatever has become of those: nothing is with the worker now. And whether they have been quick or, beside others on this
+        // machine, slow: somebody else has something quick, and there are CPUs left.
+        let mut policy = Policy::new(64);
+        policy.changes(0, 1000);
+        other.here.borrow_mut().policy = policy;
         let in_vain = || other.here.borrow().policy.in_vain();
         let hangs = pool.submit(Hangs(true));
         let looks = async {
