@@ -6,7 +6,8 @@
 //! the context, so that the actor notices when nobody has its address any more.
 //!
 //! Pool: *starting* ─ first worker ready ▶ *running* ⇄ *circuit open*, or, under a supervisor, ─ escalates ▶ *starting*; any ─ Drain, last address dropped ▶ *draining* ─
-//! Stop, grace over ▶ *stopping* ─ all slots down ▶ *stopped*; any ─ System or arbiter ends ▶ dropped.
+//! Stop, grace over ▶ *stopping* ─ all slots down ▶ *stopped*; any ─ System or arbiter ends ▶ dropped;
+//! any ─ a thread of its workers' sockets ends under it ▶ *stopped*, as gone.
 
 use std::{
     collections::HashSet,

@@ -84,7 +84,7 @@ pub(super) async fn run(
         tokio::select! {
             () = idle(&core) => break true,
             () = tokio::time::sleep_until(until.into()) => {}
-            // The sender lives in the actor, which outlives this.
+            // The sender lives in the actor, which outlives this, unless it is gone: then nothing is left, which ends the loop.
             _ = deadline.changed() => {}
         }
     };
@@ -129,6 +129,6 @@ async fn idle(core: &PoolCore) {
 
 /// Waits until every slot is down. Each session limits how long its worker takes.
 async fn all_down(mut down: watch::Receiver<HashSet<Slot>>, slots: usize) {
-    // The sender lives in the actor, which outlives this.
+    // The sender lives in the actor, which outlives this, unless it is gone and nobody reports any more.
     let _ = down.wait_for(|down| down.len() >= slots).await;
 }
