@@ -86,8 +86,8 @@ impl Task for Burn {
     }
 }
 
-#[actix::main]
-async fn main() -> Outcome {
+/// Workers branch off before the system is made: they would make it for nothing, and have one of their own.
+fn main() -> Outcome {
     let workers = WorkerSpec::new()
         .task::<Noop>()
         .task::<Echo>()
@@ -95,6 +95,10 @@ async fn main() -> Outcome {
         .task::<NapAgain>()
         .task::<Burn>()
         .init();
+    actix::System::new().block_on(measure(workers))
+}
+
+async fn measure(workers: Workers) -> Outcome {
     let args = Args::parse()?;
     match args.workload.as_str() {
         "start" => {
