@@ -3,9 +3,12 @@
 
 mod process_support;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use actix_multiprocess::{Pool, PoolBuilder, StartError, WorkerSpec, worker_entry};
+use actix_multiprocess::{Launcher, Pool, PoolBuilder, StartError, WorkerSpec, worker_entry};
 use nix::sys::signal::Signal;
 use process_support::{Host, WATCHDOG, eventually, host, run, say, task};
 
@@ -35,9 +38,17 @@ fn host_process() {
                         other => panic!("{other:?}"),
                     }
                 }
+                "wrapped" => {
+                    let launcher = Launcher::own_image().wrapper("nice", ["-n", "1"]);
+                    let builder = builder().launcher(launcher);
+                    builder.wait_all().start().await.expect("a pool")
+                }
                 _ => builder().wait_all().start().await.expect("a pool"),
             };
             assert_eq!(pool.submit(Answer {}).await.expect("an answer"), 42);
+            if let Some(lock) = lock() {
+                say("place", lock.display());
+            }
             if scenario == "stays" {
                 say("serves", "");
                 std::future::pending::<()>().await;
@@ -56,6 +67,34 @@ fn with_places(scenario: &str, temp: &Path, runtime: Option<&Path>) -> Host {
             None => command.env_remove("XDG_RUNTIME_DIR"),
         };
     })
+}
+
+/// Where the lock of this process's pool is.
+fn lock() -> Option<PathBuf> {
+    let open = fs::read_dir("/proc/self/fd").expect("its descriptors");
+    let mut files = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    files.find(|file| file.ends_with("lock"))
+}
+
+/// Where a host has the sockets of its pool when nobody says where.
+fn unasked(scenario: &str) -> PathBuf {
+    let mut host = Host::start_with(scenario, &[], |command| {
+        command.env_remove("TMPDIR").env_remove("XDG_RUNTIME_DIR");
+    });
+    let lock = PathBuf::from(host.expect("place"));
+    host.succeed();
+    assert!(!lock.exists());
+    lock
+}
+
+#[test]
+fn sockets_are_in_memory_unless_somebody_says_where() {
+    assert!(unasked("serves").starts_with("/dev/shm"));
+}
+
+#[test]
+fn sockets_of_workers_under_a_wrapper_are_where_sandboxes_look() {
+    assert!(unasked("wrapped").starts_with("/tmp"));
 }
 
 fn is_empty(place: &Path) -> bool {

@@ -22,6 +22,10 @@ pub(crate) struct PeerExpectation {
     pub(crate) pid: Option<u32>,
 }
 
+/// Where Linux has files in memory, for every user. What is made there waits for no disk, and this waits on an event loop.
+#[cfg(target_os = "linux")]
+const MEMORY: &str = "/dev/shm";
+
 /// Where a pool makes its endpoints.
 #[derive(Debug)]
 pub(crate) enum SocketPlace {
@@ -33,7 +37,10 @@ pub(crate) enum SocketPlace {
 
 impl SocketPlace {
     /// Finds a place: below `configured`, else the user's runtime directory, else the temp directory, else a name.
-    pub(crate) fn find(configured: Option<&Path>, random: &str) -> io::Result<Self> {
+    ///
+    /// On Linux a directory in memory comes before the temp directory, unless somebody has said where that is, or workers
+    /// are `wrapped`: sandboxes share `/tmp` rather than `/dev`.
+    pub(crate) fn find(configured: Option<&Path>, wrapped: bool, random: &str) -> io::Result<Self> {
         #[cfg(unix)]
         {
             use super::directory::SocketDirectory;
@@ -47,9 +54,14 @@ impl SocketPlace {
             if let Some(base) = configured {
                 return below(base);
             }
-            let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let named = |variable| std::env::var_os(variable).map(PathBuf::from);
+            #[cfg(target_os = "linux")]
+            let memory = (!wrapped && named("TMPDIR").is_none()).then(|| MEMORY.into());
+            #[cfg(not(target_os = "linux"))]
+            let (memory, _) = (None, wrapped);
             let mut last = io::Error::other("no directory for sockets");
-            for base in runtime.into_iter().chain([std::env::temp_dir()]) {
+            let bases = named("XDG_RUNTIME_DIR").into_iter().chain(memory);
+            for base in bases.chain([std::env::temp_dir()]) {
                 match below(&base) {
                     Ok(place) => return Ok(place),
                     Err(error) => last = error,
@@ -64,7 +76,7 @@ impl SocketPlace {
             }
         }
         #[cfg(not(unix))]
-        let _ = configured;
+        let _ = (configured, wrapped);
         Ok(Self::Namespace(format!("actix-multiprocess-{random}")))
     }
 

@@ -217,8 +217,9 @@ impl<A> PoolBuilder<A> {
 
     /// Sets the directory below which a private directory for sockets is made.
     ///
-    /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name. Not on
-    /// Windows, where workers connect by named pipes.
+    /// Default: `$XDG_RUNTIME_DIR`, else the temp directory, else (Linux) no directory but an abstract name. On Linux
+    /// `/dev/shm`, which waits for no disk, comes before the temp directory, unless `TMPDIR` is set or workers have a
+    /// [`wrapper`](Launcher::wrapper). Not on Windows, where workers connect by named pipes.
     pub fn socket_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.config.socket_dir = Some(directory.into());
         self

@@ -172,10 +172,13 @@ impl<A> PoolBuilder<A> {
             message: format!("no random name: {error}"),
         })?;
         let random = format!("{:016x}", u64::from_le_bytes(random));
-        let place = SocketPlace::find(socket_dir.as_deref(), &random).map_err(|error| {
-            StartError::NoSocket {
-                message: error.to_string(),
-            }
+        let place = SocketPlace::find(
+            socket_dir.as_deref(),
+            !config.launcher.knows_pids(),
+            &random,
+        )
+        .map_err(|error| StartError::NoSocket {
+            message: error.to_string(),
         })?;
         let core = PoolCore::new(config, routing);
         let (waiter, started) = oneshot::channel();
