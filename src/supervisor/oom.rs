@@ -11,6 +11,8 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -30,8 +32,13 @@ pub(super) struct OomCounters {
 
 impl OomCounters {
     fn mounts(&self) -> Option<&str> {
-        let read = || std::fs::read_to_string("/proc/self/mountinfo").ok();
+        let read = || text("/proc/self/mountinfo");
         self.mounts.get_or_init(read).as_deref()
+    }
+
+    /// Finds out what children are watched by, which takes a while, at a moment when that does not matter.
+    pub(super) fn prepare(&self) {
+        self.own();
     }
 
     fn own(&self) -> Option<&Path> {
@@ -104,7 +111,7 @@ fn find(process: &str, counters: &OomCounters) -> Option<(PathBuf, u64)> {
     if cfg!(not(target_os = "linux")) {
         return None;
     }
-    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let groups = text(format!("/proc/{process}/cgroup"))?;
     candidates(&groups, counters.mounts()?).find_map(|counter| {
         let now = read(&counter)?;
         Some((counter, now))
@@ -112,7 +119,15 @@ fn find(process: &str, counters: &OomCounters) -> Option<(PathBuf, u64)> {
 }
 
 fn read(counter: &Path) -> Option<u64> {
-    kills(&std::fs::read_to_string(counter).ok()?)
+    kills(&text(counter)?)
+}
+
+/// A file of the kernel's, which does not say how long it is: with room for most of them from the beginning.
+fn text(path: impl AsRef<Path>) -> Option<String> {
+    let mut text = String::with_capacity(4096);
+    // A limited reader does not ask for the length first.
+    let read = File::open(path).and_then(|file| file.take(u64::MAX).read_to_string(&mut text));
+    read.is_ok().then_some(text)
 }
 
 /// The number of the line `oom_kill`.

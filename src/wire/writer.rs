@@ -14,6 +14,9 @@ use crate::wire::{PART_BYTES, Payload, frame::frame_bytes};
 /// Bytes that are copied behind their header instead of being written from where they are.
 const COPY_BYTES: usize = 4 * 1024;
 
+/// What it has for a start: it grows with what is queued, and many hardly ever have anything.
+const FIRST_BYTES: usize = 1024;
+
 #[derive(Debug)]
 struct Rest<P> {
     part: P,
@@ -37,7 +40,7 @@ impl<P: Serialize> FrameWriter<P> {
     pub(crate) fn new() -> Self {
         Self {
             queue: VecDeque::new(),
-            tail: BytesMut::with_capacity(8 * 1024),
+            tail: BytesMut::with_capacity(FIRST_BYTES),
             rests: VecDeque::new(),
             pending: 0,
             queued: 0,

@@ -17,9 +17,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::{Rc, Weak},
-    sync::OnceLock,
     task::{Context, Poll, Waker},
-    thread,
     time::Instant,
 };
 
@@ -40,16 +38,14 @@ pub(super) struct Expects {
 }
 
 impl Expects {
-    /// On the current arbiter, one of so many that share the CPUs. Of the workers on the others nothing is known, nor of those
-    /// of other pools that are on theirs.
-    pub(super) fn new(arbiters: usize) -> Self {
+    /// On the current arbiter, which has so many CPUs. Of the workers on other arbiters nothing is known, nor of those of other
+    /// pools that are on theirs.
+    pub(super) fn new(cpus: usize) -> Self {
         let here = HERE.with_borrow_mut(|here| {
             // One that looks no more was of a `System` that this thread had before.
             let looks = |here: &Rc<RefCell<BusyPoll>>| here.borrow().looks();
             here.upgrade().filter(looks).unwrap_or_else(|| {
-                let own = Rc::new(RefCell::new(BusyPoll::new(Policy::new(
-                    cpus() / arbiters.max(1),
-                ))));
+                let own = Rc::new(RefCell::new(BusyPoll::new(Policy::new(cpus))));
                 let look = task::spawn_local(look(Rc::downgrade(&own)));
                 own.borrow_mut().task = Some(look.abort_handle());
                 *here = Rc::downgrade(&own);
@@ -134,12 +130,6 @@ async fn look(here: Weak<RefCell<BusyPoll>>) {
         Poll::Pending
     })
     .await;
-}
-
-/// How many CPUs the thread that asked first may run on: those of the process, unless it has been bound to some.
-fn cpus() -> usize {
-    static CPUS: OnceLock<usize> = OnceLock::new();
-    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 #[cfg(test)]

@@ -46,6 +46,9 @@ pub(super) async fn start(
     let core = &*birth.core;
     let expected = core.config.launcher.knows_pids().then_some(pid);
     let shake = async {
+        // While the worker becomes one, and others are started that have been asked for.
+        tokio::task::yield_now().await;
+        core.oom_counters.prepare();
         let Connections { data, control } = match (streams, &guard.endpoint) {
             (Some((data, control)), _) => Connections { data, control },
             (None, Some(endpoint)) => {

@@ -96,6 +96,7 @@ pub(super) struct Session<'a> {
 /// Serves until the worker's process has ended.
 pub(super) async fn serve(session: Session<'_>) -> Ended {
     let core = session.core;
+    let arbiters = core.config.knobs.io_arbiters.min(core.control.size());
     let mut running = Running {
         writer: FrameWriter::new(),
         run: Run::default(),
@@ -110,7 +111,7 @@ pub(super) async fn serve(session: Session<'_>) -> Ended {
         with_worker: 0,
         done: 0,
         work: 0,
-        expects: Expects::new(core.config.knobs.io_arbiters.min(core.control.size())),
+        expects: Expects::new(core.config.lineage.cpus as usize / arbiters.max(1)),
         pulse: Pulse::new(core.config.knobs.heartbeat, core.config.knobs.stalled_after),
         stalled: None,
         memory: Memory::new(&session),
