@@ -4,9 +4,7 @@
 
 use std::fmt;
 
-use bytesize::ByteSize;
-
-use super::{CrashReport, LossCause, Started, text};
+use super::{CrashReport, LossCause, Size, Started, text};
 
 impl CrashReport {
     /// The report without its words on a task, for a worker that was lost before it had one.
@@ -45,8 +43,7 @@ impl CrashReport {
             return Ok(());
         }
         if let Some(bytes) = self.rss() {
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            write!(f, "; {} in memory", ByteSize::b(bytes))?;
+            write!(f, "; {} in memory", Size(bytes))?;
         }
         if let Some(time) = self.cpu_time() {
             write!(f, "; {time:.1?} on CPUs")?;

@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
-
 use crate::{
+    error::Size,
     observe::RetireReason,
     supervisor::{
         core::Guilt,
@@ -137,15 +136,14 @@ impl Running<'_> {
         }
         let (core, seat) = (self.session.core, self.session.attached.seat);
         let hard = core.config.knobs.memory_hard;
-        let has = |bytes: usize| ByteSize::b(u64::try_from(bytes).unwrap_or(u64::MAX));
         let resident = self.memory.resident.unwrap_or(0);
         let (guilt, detail) = if let Some(most) = hard.filter(|most| resident >= *most) {
-            let (resident, most) = (has(resident), has(most));
+            let (resident, most) = (Size(resident), Size(most));
             let detail = format!("it had {resident} in memory, over `memory_hard` ({most})");
             (Guilt::Somebody, detail)
         } else if let Some(total) = core.too_much(seat) {
-            let (resident, total) = (has(resident), has(total));
-            let most = has(core.config.knobs.memory_total.unwrap_or(0));
+            let (resident, total) = (Size(resident), Size(total));
+            let most = Size(core.config.knobs.memory_total.unwrap_or(0));
             let detail = format!(
                 "all workers together had {total} in memory, over `memory_total` ({most}), this one {resident} of that"
             );
