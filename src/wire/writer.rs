@@ -14,6 +14,12 @@ use crate::wire::{PART_BYTES, Payload, frame::frame_bytes};
 /// Bytes that are copied behind their header instead of being written from where they are.
 const COPY_BYTES: usize = 4 * 1024;
 
+/// A write ends with the chunk that makes it so many bytes. So whoever has several large values at hand writes them as one who
+/// has one at a time does, and both sides of a connection make the same pages of the kernel's: of the same sizes. It
+/// keeps free ones by size for each CPU; what only one side makes wanders from its CPU to the other's, and is taken new from all the
+/// memory there is. Measured with echoes of 64 KiB in half a second: 600 MiB of pages instead of 5.
+const WRITE_BYTES: usize = 64 * 1024;
+
 /// What it has for a start: it grows with what is queued, and many hardly ever have anything.
 const FIRST_BYTES: usize = 1024;
 
@@ -181,7 +187,8 @@ impl<P: Serialize> FrameWriter<P> {
         Ok(())
     }
 
-    /// Fills `slices` with what to write next and returns how many it filled.
+    /// Fills `slices` with what to write next and returns how many it filled: all there is, or up to and with the one that makes it
+    /// [`WRITE_BYTES`].
     pub(crate) fn slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> Result<usize, String> {
         self.refill()?;
         let mut filled = 0;
@@ -191,7 +198,12 @@ impl<P: Serialize> FrameWriter<P> {
             .map(AsRef::<[u8]>::as_ref)
             .chain(std::iter::once(self.tail.as_ref()))
             .filter(|chunk| !chunk.is_empty());
+        let mut bytes = 0;
         for (slice, chunk) in slices.iter_mut().zip(chunks) {
+            if bytes >= WRITE_BYTES {
+                break;
+            }
+            bytes += chunk.len();
             *slice = IoSlice::new(chunk);
             filled += 1;
         }

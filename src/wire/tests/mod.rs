@@ -11,6 +11,7 @@ mod hostile_bytes_fail_cleanly;
 mod hostile_streams_fail_cleanly;
 mod json_carries_what_postcard_cannot;
 mod large_frames_may_lie;
+mod large_values_are_written_one_by_one;
 mod readers_begin_small;
 mod tails_split_as_they_were_sent;
 mod values_come_back_equal;
