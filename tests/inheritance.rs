@@ -184,16 +184,23 @@ fn the_hosts_own_children_end_with_their_own_statuses() {
     });
 }
 
-/// A host with a descriptor that its children get.
-async fn has_an_inheritable_descriptor(base: &Path, lines: &Mutex<Vec<String>>) {
-    let path = base.join("left-open");
-    let file = File::create(&path).expect("a file");
+/// Leaves a file open for the children of this process, and returns how it is named.
+fn leave_open(path: &Path) -> (File, String) {
+    let file = File::create(path).expect("a file");
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).expect("a flag");
+    let name = format!("{} -> {}", file.as_raw_fd(), path.display());
+    (file, name)
+}
+
+/// A host with descriptors that its children get: one from the beginning, and one later.
+async fn has_inheritable_descriptors(base: &Path, lines: &Mutex<Vec<String>>) {
+    let (_first, first) = leave_open(&base.join("left-open"));
     let pool = start(base, 3).await;
     let worker = pool.submit(Whoami {}).await.expect("an answer");
+    let (_later, later) = leave_open(&base.join("left-open-later"));
     signal(worker, Signal::SIGKILL);
     soon(WATCHDOG, "the worker is gone", || !exists(worker)).await;
-    // Its successor has it, too.
+    // Its successor has both.
     status_is(&pool, "replaced", |status| {
         status.slots.iter().any(|slot| slot.generation == 1)
             && status
@@ -203,10 +210,11 @@ async fn has_an_inheritable_descriptor(base: &Path, lines: &Mutex<Vec<String>>) 
     })
     .await;
     pool.stop().await;
-    let name = format!("{} -> {}", file.as_raw_fd(), path.display());
     let lines = lines.lock().expect("a lock");
-    let named = lines.iter().filter(|line| line.contains(&name)).count();
-    assert_eq!(named, 1, "of {name} in {lines:?}");
+    for name in [first, later] {
+        let named = lines.iter().filter(|line| line.contains(&name)).count();
+        assert_eq!(named, 1, "of {name} in {lines:?}");
+    }
 }
 
 /// A host that ignores SIGCHLD: the system reaps its children before it can.
@@ -265,7 +273,7 @@ fn host_process() {
             let warnings = Warnings::default();
             let lines = warnings.lines();
             tracing::subscriber::with_default(warnings, || {
-                System::new().block_on(has_an_inheritable_descriptor(base, &lines));
+                System::new().block_on(has_inheritable_descriptors(base, &lines));
             });
         }
         _ => panic!("no scenario: {scenario}"),

@@ -53,6 +53,8 @@ pub(crate) struct StartConfig {
     pub(crate) wrapped: bool,
     pub(crate) confines: Confines,
     pub(crate) lineage: Lineage,
+    /// It names the descriptors that it was given without being meant to.
+    pub(crate) looks_for_inherited: bool,
 }
 
 /// What a worker may take of its machine, which it sees to itself.

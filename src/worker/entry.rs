@@ -41,18 +41,16 @@ const BAD_START: i32 = 2;
 
 /// Serves the host that started this process. Never returns. `kin` makes workers of its own kind.
 pub(crate) fn enter(program: Arc<Program>, kin: MakeKin) -> ! {
-    // Before it opens anything itself.
-    let inherited = inherited::descriptors();
     let code = match start() {
         Ok(start) => {
             // Inside a runtime another cannot be run, so it gets a thread.
             if tokio::runtime::Handle::try_current().is_err() {
-                run(program, kin, start, inherited)
+                run(program, kin, start)
             } else {
                 thread::Builder::new()
                     .name("worker".to_owned())
                     .stack_size(8 * 1024 * 1024)
-                    .spawn(move || run(program, kin, start, inherited))
+                    .spawn(move || run(program, kin, start))
                     .map_or(BAD_START, |running| running.join().unwrap_or(BAD_START))
             }
         }
@@ -112,7 +110,7 @@ fn start() -> io::Result<Start> {
     })
 }
 
-fn run(program: Arc<Program>, kin: MakeKin, start: Start, inherited: Vec<String>) -> i32 {
+fn run(program: Arc<Program>, kin: MakeKin, start: Start) -> i32 {
     let Start {
         config,
         signals,
@@ -123,6 +121,11 @@ fn run(program: Arc<Program>, kin: MakeKin, start: Start, inherited: Vec<String>
         config.generation,
         std::process::id(),
     );
+    let inherited = if config.looks_for_inherited {
+        inherited::descriptors()
+    } else {
+        Vec::new()
+    };
     let board = Arc::new(Board::new(Instant::now()));
     let connected = Lifeline::connect(&config.place).and_then(|mut lifeline| {
         lifeline.send(

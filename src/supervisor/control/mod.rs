@@ -1,22 +1,23 @@
 //! What is known and decided about workers' lives, where a panic of an actor cannot lose it.
 //!
 //! Belongs here: slots' states, restart policy and rotation; what follows an end (`ends`), who waits for the start
-//! (`starting`), subscribers (`events`).
+//! (`starting`), subscribers (`events`), what workers inherit (`inheritance`).
 //! Does not belong here: tasks.
 //! Invariant: an actor that lost its own fields finds here all it needs to go on.
 
 mod ends;
 mod events;
+mod inheritance;
 mod quarantine;
 mod starting;
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use events::Subscriber;
+use inheritance::Inheritance;
 use parking_lot::Mutex;
 use quarantine::Quarantine;
 use starting::Starting;
@@ -27,9 +28,6 @@ use crate::{
     supervisor::slots::{LifeRecord, SlotRecord, slots},
     task::Slot,
 };
-
-/// How many descriptors that workers inherit are warned of.
-const MAX_DESCRIPTORS: usize = 1024;
 
 /// What follows from a worker's being ready.
 #[derive(Debug, Default)]
@@ -73,7 +71,6 @@ struct Inner {
     /// How long the last start of a worker took.
     start_took: Duration,
     killed: u32,
-    inherited: HashSet<String>,
 }
 
 impl Inner {
@@ -89,6 +86,7 @@ impl Inner {
 #[derive(Debug)]
 pub(crate) struct Control {
     inner: Mutex<Inner>,
+    inheritance: Inheritance,
     subscribers: Mutex<Vec<Arc<Subscriber>>>,
 }
 
@@ -109,8 +107,8 @@ impl Control {
                 trying: None,
                 start_took: Duration::from_millis(100),
                 killed: 0,
-                inherited: HashSet::new(),
             }),
+            inheritance: Inheritance::default(),
             subscribers: Mutex::new(Vec::new()),
         }
     }
@@ -207,13 +205,6 @@ impl Control {
 
     pub(crate) fn killed(&self) -> u32 {
         self.inner.lock().killed
-    }
-
-    /// Whether this descriptor of the host's has not been reported yet.
-    pub(crate) fn first_sight(&self, inherited: &str) -> bool {
-        let mut inner = self.inner.lock();
-        // More are made up by workers that are started again and again.
-        inner.inherited.len() < MAX_DESCRIPTORS && inner.inherited.insert(inherited.to_owned())
     }
 
     /// A worker is ready.

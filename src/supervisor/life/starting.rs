@@ -29,7 +29,8 @@ pub(super) async fn start(
     stage: &mut &'static str,
 ) -> Result<(handshake::Greeted, Stream), WorkerStartError> {
     let limit = birth.core.config.knobs.start_timeout;
-    let (endpoint, token, mut launched) = launch(birth)?;
+    let looks = birth.core.control.looks_for_inherited();
+    let (endpoint, token, mut launched) = launch(birth, looks.is_some())?;
     guard.endpoint = endpoint;
     let streams = launched.streams.take();
     let pid = launched.pid;
@@ -105,7 +106,10 @@ pub(super) async fn start(
 }
 
 /// Opens the endpoint and starts the process.
-fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerStartError> {
+fn launch(
+    birth: &Birth,
+    looks_for_inherited: bool,
+) -> Result<(Option<Endpoint>, Token, Launched), WorkerStartError> {
     let (core, slot) = (&*birth.core, birth.slot);
     let lineage = core.config.lineage;
     let refused = |message: String| WorkerStartError::Refused { message };
@@ -134,6 +138,7 @@ fn launch(birth: &Birth) -> Result<(Option<Endpoint>, Token, Launched), WorkerSt
         wrapped: !core.config.launcher.knows_pids(),
         confines: confines::of(&core.config.knobs.limits, slot),
         lineage: lineage.of_worker(u32::try_from(core.control.size()).unwrap_or(u32::MAX)),
+        looks_for_inherited,
     };
     let launched = core.config.launcher.launch(LaunchOrder {
         config,

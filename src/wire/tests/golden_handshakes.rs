@@ -27,6 +27,7 @@ fn start_configurations() {
             cpus: 300,
             counted: 0b1_0000_0001,
         },
+        looks_for_inherited: true,
     };
     let places: [(Place, &[u8]); 2] = [
         (Place::Path(vec![b'/', 0xff]), b"\x00\x02/\xff"),
@@ -42,7 +43,7 @@ fn start_configurations() {
         let rest = [
             &[3, 172, 2, 184, 23, 1, 1][..],
             &confines,
-            &[1, 172, 2, 129, 2],
+            &[1, 172, 2, 129, 2, 1],
         ]
         .concat();
         golden(&config(place), &[&TOKEN[..], bytes, &rest].concat());
