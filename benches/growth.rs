@@ -9,6 +9,7 @@ mod common;
 use std::{
     cell::Cell,
     collections::VecDeque,
+    io,
     process::Stdio,
     thread,
     time::{Duration, Instant},
@@ -17,10 +18,14 @@ use std::{
 use actix_multiprocess::{
     NoError, Pool, Submit, Task, TaskContext, TaskHandle, WorkerSpec, Workers,
 };
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{MissedTickBehavior, interval, sleep},
+};
 
-use common::{Args, Bar, Outcome, Table, Unit, proc};
+use common::{Args, Bar, Link, Outcome, Socket, Table, Unit, proc};
 
 #[derive(Serialize, Deserialize)]
 struct Noop([u8; 8]);
@@ -57,6 +62,7 @@ const FLOOD: &str = "flood";
 
 fn main() -> Outcome {
     let workers = WorkerSpec::new().task::<Noop>().init();
+    common::bare_child(echo)?;
     let args = Args::parse()?;
     let system = actix::System::new();
     if let Some(part) = &args.part {
@@ -64,13 +70,13 @@ fn main() -> Outcome {
         return system.block_on(queued(&workers, tasks.parse()?, total.parse()?));
     }
     println!("# growth: {} rounds", args.rounds);
-    let mut table = Table::against("1,000 queued");
+    let (mut table, mut bare) = (Table::against("1,000 queued"), Table::default());
     for _ in 0..args.rounds {
         if args.wants(QUEUED) {
             all_queued(&args, &mut table)?;
         }
         if args.wants(BY_WORKERS) {
-            system.block_on(by_workers(&workers, &args, &mut table))?;
+            system.block_on(by_workers(&workers, &args, &mut table, &mut bare))?;
         }
         if args.wants(BY_ARBITERS) {
             system.block_on(by_arbiters(&workers, &args, &mut table))?;
@@ -85,6 +91,7 @@ fn main() -> Outcome {
             table.add_alone(&name, Unit::Millis, Bar::AtMost(50.0), late);
         }
     }
+    bare.print();
     table.print();
     Ok(())
 }
@@ -175,13 +182,63 @@ async fn queued(workers: &Workers, tasks: usize, total: usize) -> Outcome {
 
 // --- workers, threads, and tasks outstanding -----------------------------------------------------------------------------------
 
-async fn by_workers(workers: &Workers, args: &Args, table: &mut Table) -> Outcome {
+async fn by_workers(
+    workers: &Workers,
+    args: &Args,
+    table: &mut Table,
+    bare: &mut Table,
+) -> Outcome {
     for processes in [1, 2, 4, 8, 16, 32, 64] {
         let pool = pool(workers, processes).await?;
         let name = format!("{BY_WORKERS}: {processes}");
-        times(pool, &name, args, table).await?;
+        let micros = times(pool, &name, args, table).await?;
+        let exchanged = exchanges(processes, args.amount(200_000, 20_000)).await?;
+        let name = format!("{name}, time of each task; bare: messages there and back");
+        bare.add(&name, Unit::Micros, Bar::None, micros, exchanged);
     }
     Ok(())
+}
+
+/// What a worker has at once, and in one message when it has a word for each.
+const TOGETHER: usize = 16;
+const WORD: usize = 12;
+
+/// The bare child.
+async fn echo(mut socket: Socket) -> io::Result<()> {
+    let mut buffer = [0; TOGETHER * WORD];
+    loop {
+        socket.read_exact(&mut buffer).await?;
+        socket.write_all(&buffer).await?;
+    }
+}
+
+/// Microseconds of each of so many words between this process and others, of which each has [`TOGETHER`] at a time.
+async fn exchanges(processes: usize, words: usize) -> Outcome<f64> {
+    let mut links = Vec::new();
+    for _ in 0..processes {
+        links.push(Link::open()?);
+    }
+    let mut micros = 0.0;
+    // The first ones are not counted.
+    for words in [words / 10, words] {
+        let left = Cell::new(words / TOGETHER);
+        let began = Instant::now();
+        let all = links.iter_mut().map(|link| async {
+            let mut buffer = [7; TOGETHER * WORD];
+            while let Some(less) = left.get().checked_sub(1) {
+                left.set(less);
+                link.socket.write_all(&buffer).await?;
+                link.socket.read_exact(&mut buffer).await?;
+            }
+            Ok::<_, io::Error>(())
+        });
+        try_join_all(all).await?;
+        micros = began.elapsed().as_secs_f64() * 1e6 / words as f64;
+    }
+    for link in links {
+        link.close()?;
+    }
+    Ok(micros)
 }
 
 async fn by_arbiters(workers: &Workers, args: &Args, table: &mut Table) -> Outcome {
@@ -193,7 +250,7 @@ async fn by_arbiters(workers: &Workers, args: &Args, table: &mut Table) -> Outco
     Ok(())
 }
 
-async fn times(pool: Pool, name: &str, args: &Args, table: &mut Table) -> Outcome {
+async fn times(pool: Pool, name: &str, args: &Args, table: &mut Table) -> Outcome<f64> {
     let tasks = args.amount(200_000, 20_000);
     let mut pids = vec![std::process::id()];
     pids.extend(pool.status().await.slots.iter().filter_map(|slot| slot.pid));
@@ -210,7 +267,7 @@ async fn times(pool: Pool, name: &str, args: &Args, table: &mut Table) -> Outcom
         table.add_alone(&time, Unit::Micros, Bar::None, micros);
     }
     pool.stop().await;
-    Ok(())
+    Ok(micros)
 }
 
 async fn by_outstanding(workers: &Workers, args: &Args, table: &mut Table) -> Outcome {
