@@ -45,7 +45,8 @@ impl CrashReport {
         if let Some(bytes) = self.rss() {
             write!(f, "; {} in memory", Size(bytes))?;
         }
-        if let Some(time) = self.cpu_time() {
+        // The system counts in ticks of 10 ms or so.
+        if let Some(time) = self.cpu_time().filter(|time| !time.is_zero()) {
             write!(f, "; {time:.1?} on CPUs")?;
         }
         if self.tasks_done() > 0 {

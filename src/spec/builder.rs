@@ -324,8 +324,8 @@ impl<S: 'static, A> WorkerSpec<S, A> {
     /// Becomes a worker if this process was started as one, and never returns then; else returns the proof that
     /// [`Pool::builder`](crate::Pool::builder) asks for.
     ///
-    /// Call it first thing in `main`: what is before it runs in workers, too. It works under `fn main`,
-    /// `#[actix::main]`, `#[actix_web::main]` and `#[tokio::main]`.
+    /// Call it first thing in `main`: what is before it runs in workers, too. It works under `fn main`, where workers
+    /// start soonest, as they make no runtime but their own, `#[actix::main]`, `#[actix_web::main]` and `#[tokio::main]`.
     pub fn init(self) -> Workers<A> {
         Workers::enter_or(self.into_program())
     }

@@ -241,3 +241,17 @@ fn accessors_give_what_was_recorded() {
     assert_eq!(report.suspects(), 2);
     assert_eq!(report.stderr_tail(), "tail");
 }
+
+#[test]
+fn less_time_than_the_system_counts_is_not_told_as_none() {
+    let with = |cpu_time| Crash {
+        vitals: Vitals {
+            cpu_time: Some(cpu_time),
+            ..Vitals::default()
+        },
+        ..segfault()
+    };
+    let text = |cpu_time| format!("{:#}", report(with(cpu_time), Started::No, 0));
+    assert!(text(Duration::from_millis(10)).contains("; 10.0ms on CPUs"));
+    assert!(!text(Duration::ZERO).contains("on CPUs"));
+}
