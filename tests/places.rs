@@ -89,7 +89,10 @@ fn unasked(scenario: &str) -> PathBuf {
 
 #[test]
 fn sockets_are_in_memory_unless_somebody_says_where() {
-    assert!(unasked("serves").starts_with("/dev/shm"));
+    // Where there is such a place: not every container has one that can be written.
+    let memory = tempfile::tempdir_in("/dev/shm").is_ok();
+    let place = if memory { "/dev/shm" } else { "/tmp" };
+    assert!(unasked("serves").starts_with(place));
 }
 
 #[test]
