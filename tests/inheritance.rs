@@ -15,15 +15,17 @@ use std::{
 };
 
 use actix::System;
-use actix_multiprocess::{LossCause, Pool, SlotState, TaskError, WorkerSpec, worker_entry};
+use actix_multiprocess::{
+    LossCause, Pool, RemoteError, SlotState, SlotStatus, TaskError, WorkerSpec, worker_entry,
+};
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::Signal,
 };
 
 use process_support::{
-    Host, Possessions, WATCHDOG, Warnings, exists, host, is_alive, no_socket_below, run, signal,
-    soon, status_is, task,
+    Host, Possessions, WATCHDOG, Warnings, directory, exists, host, is_alive, no_socket_below, run,
+    scenario, signal, soon, status_is, task,
 };
 
 /// The descriptors of this process, and what is behind them.
@@ -79,8 +81,20 @@ task! {
     }
 }
 
+/// Takes its time as long as somebody has asked one worker to.
+async fn initialize() -> Result<(), RemoteError> {
+    let Some(base) = scenario().map(|_| directory()) else {
+        return Ok(());
+    };
+    if fs::rename(base.join("hold"), base.join("held")).is_ok() {
+        soon(WATCHDOG, "a word to go on", || !base.join("held").exists()).await;
+    }
+    Ok(())
+}
+
 worker_entry!(
     WorkerSpec::new()
+        .state(initialize)
         .task::<Starts>()
         .task::<Descriptors>()
         .task::<Whoami>()
@@ -209,9 +223,24 @@ async fn has_inheritable_descriptors(base: &Path, lines: &Mutex<Vec<String>>) {
                 .all(|slot| slot.state == SlotState::Ready)
     })
     .await;
+    // One that takes its time to get ready has been started without the last.
+    fs::write(base.join("hold"), b"").expect("a file");
+    pool.resize(4).await.expect("a worker more");
+    let held = base.join("held");
+    soon(WATCHDOG, "it initializes", || held.exists()).await;
+    let (_last, last) = leave_open(&base.join("left-open-last"));
+    let worker = pool.submit(Whoami {}).await.expect("an answer");
+    signal(worker, Signal::SIGKILL);
+    status_is(&pool, "replaced once more", |status| {
+        let ready = |slot: &&SlotStatus| slot.state == SlotState::Ready;
+        status.slots.iter().map(|slot| slot.restarts).sum::<u64>() == 2
+            && status.slots.iter().filter(ready).count() == 3
+    })
+    .await;
+    fs::remove_file(held).expect("it waits");
     pool.stop().await;
     let lines = lines.lock().expect("a lock");
-    for name in [first, later] {
+    for name in [first, later, last] {
         let named = lines.iter().filter(|line| line.contains(&name)).count();
         assert_eq!(named, 1, "of {name} in {lines:?}");
     }

@@ -76,6 +76,13 @@ impl SocketDirectory {
         &self.path
     }
 
+    /// Whether sockets can be made in it: a policy may forbid what it allows of files, and there may be room for no more.
+    pub(crate) fn takes_sockets(&self) -> bool {
+        let trial = self.path.join("trial");
+        let taken = std::os::unix::net::UnixListener::bind(&trial).is_ok();
+        taken && fs::remove_file(&trial).is_ok()
+    }
+
     /// Makes it again after somebody has cleaned up the place it is in: temporary directories are, after days.
     pub(crate) fn restore(&self) -> io::Result<()> {
         if self.removed.load(Ordering::Acquire) {

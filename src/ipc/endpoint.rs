@@ -23,7 +23,7 @@ pub(crate) struct PeerExpectation {
 }
 
 /// Where Linux has files in memory, for every user. What is made there waits for no disk, and this waits on an event loop.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 const MEMORY: &str = "/dev/shm";
 
 /// Where a pool makes its endpoints.
@@ -38,8 +38,8 @@ pub(crate) enum SocketPlace {
 impl SocketPlace {
     /// Finds a place: below `configured`, else the user's runtime directory, else the temp directory, else a name.
     ///
-    /// On Linux a directory in memory comes before the temp directory, unless somebody has said where that is, or workers
-    /// are `wrapped`: sandboxes share `/tmp` rather than `/dev`.
+    /// On Linux a directory in memory comes first where nobody has said where things are to be, unless workers are `wrapped`:
+    /// sandboxes share `/tmp` rather than `/dev`.
     pub(crate) fn find(configured: Option<&Path>, wrapped: bool, random: &str) -> io::Result<Self> {
         #[cfg(unix)]
         {
@@ -54,15 +54,21 @@ impl SocketPlace {
             if let Some(base) = configured {
                 return below(base);
             }
-            let named = |variable| std::env::var_os(variable).map(PathBuf::from);
-            #[cfg(target_os = "linux")]
-            let memory = (!wrapped && named("TMPDIR").is_none()).then(|| MEMORY.into());
-            #[cfg(not(target_os = "linux"))]
-            let (memory, _) = (None, wrapped);
+            let named = |variable| {
+                let named = std::env::var_os(variable);
+                named.filter(|named| !named.is_empty()).map(PathBuf::from)
+            };
+            let memory = cfg!(target_os = "linux") && !wrapped && named("TMPDIR").is_none();
+            let memory = memory.then(|| PathBuf::from(MEMORY));
             let mut last = io::Error::other("no directory for sockets");
             let bases = named("XDG_RUNTIME_DIR").into_iter().chain(memory);
             for base in bases.chain([std::env::temp_dir()]) {
                 match below(&base) {
+                    Ok(Self::Directory(place))
+                        if base == Path::new(MEMORY) && !place.takes_sockets() =>
+                    {
+                        last = io::Error::other(format!("{MEMORY} takes no sockets"));
+                    }
                     Ok(place) => return Ok(place),
                     Err(error) => last = error,
                 }
@@ -225,6 +231,18 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    #[test]
+    fn a_place_is_tried_and_nothing_is_left_of_that() {
+        let base = tempfile::tempdir().unwrap();
+        let place = crate::ipc::directory::SocketDirectory::create(base.path(), "trial").unwrap();
+        let inside = || std::fs::read_dir(place.path()).unwrap().count();
+        let before = inside();
+        assert!(place.takes_sockets());
+        assert_eq!(inside(), before);
+        place.remove();
+        assert!(!place.takes_sockets());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     error::{RemoteError, WorkerStartError, near_names},
     ipc::{Endpoint, PeerExpectation, Stream},
     observe::PoolEvent,
-    supervisor::PoolCore,
+    supervisor::{PoolCore, control::Looks},
     wire::{
         Assembly, Channel, FrameReader, FrameWriter, Hello, HostFrame, Offer, PROTOCOL, Payload,
         Spares, Token, Welcome, WorkerFrame, codec, parse,
@@ -113,12 +113,14 @@ pub(super) struct Greeted {
     pub(super) indexes: Vec<u16>,
 }
 
-/// Reads the offer, answers it, and waits until the worker is ready. `stage` tells how far it came.
+/// Reads the offer, answers it, and waits until the worker is ready. `stage` tells how far it came. What it was given without
+/// being meant to it has told by then, if it `looks`.
 pub(super) async fn greet(
     core: &PoolCore,
     data: Stream,
     pid: Option<u32>,
     stage: &mut &'static str,
+    looks: Option<Looks<'_>>,
 ) -> Result<Greeted, WorkerStartError> {
     let mut link = Link {
         data,
@@ -141,6 +143,8 @@ pub(super) async fn greet(
             });
         }
     }
+    // Its initializer may take long, and somebody may start meanwhile who was given more.
+    drop(looks);
     let args = core.config.init_args.clone();
     let welcome = Welcome {
         concurrency: core.config.concurrency,

@@ -23,7 +23,7 @@ pub(super) struct Inheritance {
     told: Mutex<HashSet<String>>,
 }
 
-/// A worker is to look, until this is dropped when it has told or will not.
+/// A worker is to look. Dropped when it has told, or will not.
 #[derive(Debug)]
 pub(crate) struct Looks<'a>(&'a AtomicBool);
 

@@ -18,6 +18,7 @@ use std::{
 
 use events::Subscriber;
 use inheritance::Inheritance;
+pub(crate) use inheritance::Looks;
 use parking_lot::Mutex;
 use quarantine::Quarantine;
 use starting::Starting;

@@ -65,7 +65,7 @@ pub(super) async fn start(
         // The socket goes with it: nobody can connect any more.
         guard.endpoint = None;
         *stage = "handshake";
-        let greeted = handshake::greet(core, data, expected, stage).await?;
+        let greeted = handshake::greet(core, data, expected, stage, looks).await?;
         Ok((greeted, control))
     };
     let exited = poll_fn(|cx| {
