@@ -1,7 +1,7 @@
 //! Hosts that are processes of their own, and what they leave behind.
 //!
-//! A test starts its own binary again as a host with [`Host::start`]; there only the test `host_process` runs, which does
-//! what the scenario says and talks to its parent in lines on its standard output. Everything that a host starts has its
+//! A test starts its own binary again as a host with [`Host::start`]; there only the test `host_process` of the same file
+//! runs, which does what the scenario says and talks to its parent in lines on its standard output. Everything that a host starts has its
 //! directory in the environment and is found by it, whatever its process group.
 #![allow(
     dead_code,
@@ -15,6 +15,7 @@ use std::{
     future::Future,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
+    panic::Location,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -85,6 +86,20 @@ pub(crate) fn say(word: &str, rest: impl std::fmt::Display) {
         .expect("a test that reads");
 }
 
+/// The name of the test `host_process` of a file: the root of a binary, or a module in the folder of one.
+fn host_process_of(file: &str) -> String {
+    match Path::new(file)
+        .with_extension("")
+        .iter()
+        .rev()
+        .collect::<Vec<_>>()[..]
+    {
+        [_, folder, ..] if folder == "tests" => "host_process".to_owned(),
+        [module, ..] => format!("{}::host_process", module.display()),
+        [] => unreachable!("a file has a name"),
+    }
+}
+
 /// A host in a process of its own, killed with all that belongs to it when this is dropped.
 pub(crate) struct Host {
     pub(crate) child: Child,
@@ -93,11 +108,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    #[track_caller]
     pub(crate) fn start(scenario: &str) -> Self {
         Self::start_with(scenario, &[], |_| {})
     }
 
     /// Starts one by way of another program, after `change` has had its say. Its group is its own.
+    #[track_caller]
     pub(crate) fn start_with(
         scenario: &str,
         through: &[&str],
@@ -106,10 +123,11 @@ impl Host {
         let directory = tempfile::tempdir().expect("a directory");
         let own = env::current_exe().expect("this program");
         let own = own.to_str().expect("a path");
+        let host_process = host_process_of(Location::caller().file());
         let mut words = through.to_vec();
         words.extend([
             own,
-            "host_process",
+            &host_process,
             "--exact",
             "--nocapture",
             "--test-threads=1",
