@@ -168,7 +168,8 @@ impl<A> PoolBuilder<A> {
     }
 
     /// Sets how many threads the sockets of workers have of their own, each of them an arbiter. Default: 0, the pool's own thread
-    /// serves them. At most 1,024; no more are started than there are workers at once.
+    /// serves them. At most 1,024; no more are started than there are workers at once. Where the system has none to give, that
+    /// slot's socket stays with the pool's thread, and an error is logged.
     ///
     /// One thread passes more than a million tasks a second that are sent ahead or belong to a map, so this is for very many single
     /// tasks that are not, for a pool whose arbiter has other things to do, and for machines with dozens of cores. Measured with four

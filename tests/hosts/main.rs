@@ -13,6 +13,7 @@ mod launch;
 mod launcher;
 mod not_shared;
 mod sandbox;
+mod scarce;
 mod signals;
 mod stdin;
 mod stdio;
