@@ -11,7 +11,8 @@
 //!                                                               └── answers ──▶ beating ◀── answers otherwise ──┘
 //! ```
 //! Silence is that of both connections. Invariants: at rest nothing is due; asked once, it is asked again only after it has
-//! answered; a stall is told once until an answer, or any sign of life, says that it is over.
+//! answered; a stall is told once until an answer, or any sign of life, says that it is over; a poll that a stopped process was
+//! in the middle of has not held it, so what the first answer after a silence says of one waits for the second.
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub(super) struct Pulse {
     asked: Option<Instant>,
     /// It has been told that no answer came.
     silent: bool,
+    /// That was told since the last answer.
+    was_silent: bool,
     /// Of this task's poll it has been told.
     told: Option<Ticket>,
 }
@@ -56,6 +59,7 @@ impl Pulse {
             next: None,
             asked: None,
             silent: false,
+            was_silent: false,
             told: None,
         }
     }
@@ -86,7 +90,7 @@ impl Pulse {
             return Some(Beat::Ask);
         };
         // Nothing more is due until it answers.
-        self.silent = true;
+        (self.silent, self.was_silent) = (true, true);
         Some(Beat::Stalled(Stall {
             ticket: None,
             lasted: now.saturating_duration_since(asked),
@@ -115,9 +119,10 @@ impl Pulse {
             return None;
         }
         (self.asked, self.silent) = (None, false);
+        let was_silent = std::mem::take(&mut self.was_silent);
         let (wait, holding) = match running {
             Some((ticket, lasted)) if lasted >= self.stalled_after => {
-                (self.heartbeat, Some((ticket, lasted)))
+                (self.heartbeat, (!was_silent).then_some((ticket, lasted)))
             }
             Some((_, lasted)) => (self.heartbeat.min(self.stalled_after - lasted), None),
             None => (self.heartbeat, None),
@@ -189,6 +194,26 @@ mod tests {
         assert!(pulse.due(now + 400 * MS).is_some());
     }
 
+    #[test]
+    fn what_a_poll_lasted_through_a_silence_is_told_if_it_goes_on() {
+        let (mut pulse, now) = (Pulse::new(10 * MS, 100 * MS), Instant::now());
+        let after_silence = |pulse: &mut Pulse, now: Instant| {
+            pulse.beats(now);
+            assert_eq!(pulse.due(now + 10 * MS), Some(Beat::Ask));
+            assert!(matches!(pulse.due(now + 110 * MS), Some(Beat::Stalled(_))));
+        };
+        after_silence(&mut pulse, now);
+        assert_eq!(pulse.answered(Some((1, 500 * MS)), now + 505 * MS), None);
+        assert_eq!(pulse.due(now + 515 * MS), Some(Beat::Ask));
+        let stall = pulse.answered(Some((1, 511 * MS)), now + 516 * MS);
+        assert!(stall.is_some_and(|stall| stall.ticket == Some(1) && stall.new));
+        pulse.rests();
+        // A result may come before the answer does.
+        after_silence(&mut pulse, now);
+        pulse.lives(|| now + 504 * MS);
+        assert_eq!(pulse.answered(Some((1, 500 * MS)), now + 505 * MS), None);
+    }
+
     /// A worker that goes on in polls of random lengths and whose answers come late or not for a while, in steps of a
     /// millisecond. Whoever stalls is told in time, once, and nobody else.
     #[test]
@@ -202,7 +227,7 @@ mod tests {
             let (mut poll, mut began, mut ends) = (1, start, start);
             let (mut stopped_since, mut goes_on) = (None, start);
             let mut answer = None;
-            let (mut told, mut told_silent) = (0, false);
+            let (mut told, mut told_silent, mut excused) = (0, false, false);
             for step in 0..2000 {
                 let now = start + step * MS;
                 pulse.beats(now);
@@ -223,7 +248,10 @@ mod tests {
                     && now >= goes_on
                 {
                     answer = None;
-                    if let Some(stall) = pulse.answered(Some((poll, now - began)), now) {
+                    let stall = pulse.answered(Some((poll, now - began)), now);
+                    if std::mem::take(&mut excused) {
+                        assert_eq!(stall, None, "it was stopped");
+                    } else if let Some(stall) = stall {
                         assert!(now - began >= stalled_after);
                         assert_eq!(stall.ticket, Some(poll));
                         assert_eq!(stall.new, told != poll, "told once");
@@ -240,13 +268,13 @@ mod tests {
                         assert_eq!(stall.ticket, None);
                         assert!(stall.lasted >= stalled_after && !told_silent);
                         assert!(stopped_since.is_some());
-                        told_silent = true;
+                        (told_silent, excused) = (true, true);
                         seen[1] += 1;
                     }
                     None => {}
                 }
-                // Whoever answers at all.
-                let stopped = stopped_since.is_some() || now < goes_on + heartbeat + late;
+                // Whoever answers at all, and twice.
+                let stopped = stopped_since.is_some() || now < goes_on + 2 * (heartbeat + late);
                 if !stopped && now - began > stalled_after + heartbeat + late {
                     assert_eq!(told, poll, "nobody was told");
                     seen[2] += 1;

@@ -109,6 +109,25 @@ fn a_stopped_worker_is_told_each_time_that_it_is_stopped() {
 }
 
 #[test]
+fn a_poll_that_was_stopped_with_its_worker_has_not_held_it() {
+    common::run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = builder().start().await.unwrap();
+        let pid = pool.status().await.slots[0].pid.unwrap();
+        let mut events = events(&pool).await;
+        // One poll, shorter than a stall.
+        let burns = pool.submit(Act::new(dir.path(), "burns", End::Burn(200)));
+        seen(dir.path(), "burns", "started").await;
+        common::signal(pid, SIGSTOP);
+        assert_eq!(event(&mut events, stall).await.0, None);
+        common::signal(pid, SIGCONT);
+        assert!(burns.await.is_ok());
+        pool.stop().await;
+        assert_eq!(stalls_until_now(&mut events), 0);
+    });
+}
+
+#[test]
 fn whoever_waits_or_blocks_elsewhere_stalls_nobody() {
     common::run(async {
         let dir = tempfile::tempdir().unwrap();
