@@ -125,8 +125,11 @@ impl<H> Assembly<H> {
         let mut partial = Partial {
             header,
             attachments,
-            // At once, to spare large values the copies of growth.
-            buffer: self.spares.take(total),
+            // At once, to spare large values the copies of growth; of one that is only announced none yet, others come first.
+            buffer: match tail.len() {
+                0 => Vec::new(),
+                _ => self.spares.take(total),
+            },
             filled: 0,
             total,
         };
@@ -152,6 +155,9 @@ impl<H> Assembly<H> {
             .ok_or(AssemblyError::Unannounced { ticket })?;
         if partial.filled + tail.len() > partial.total || tail.len() == 0 {
             return Err(AssemblyError::Overrun { ticket });
+        }
+        if partial.buffer.capacity() == 0 {
+            partial.buffer = self.spares.take(partial.total);
         }
         partial.put(tail.here);
         self.open = (tail.more > 0).then_some((ticket, tail.more));

@@ -2,7 +2,8 @@
 //!
 //! Belongs here: coalescing, and cutting large values into parts between which small frames pass.
 //! Does not belong here: sockets.
-//! Invariant: the parts of one value leave in order, and a small frame waits for at most one part.
+//! Invariant: the parts of one value leave in order, a small frame waits for at most one part, and a large value for at most one
+//! turn of each other.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -20,6 +21,12 @@ const COPY_BYTES: usize = 4 * 1024;
 /// memory there is. Measured with echoes of 64 KiB in half a second: 600 MiB of pages instead of 5.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// So many bytes of one value leave before another has its turn. Values that take turns by the part are all in pieces at once; of
+/// those that follow each other one is whole early, is done with, and leaves its buffer to the next while that is in a cache.
+/// Measured with echoes of 1 MiB, four at a time with each worker: two buffers in a worker instead of eight, and a fifth more bytes
+/// a second.
+pub(super) const TURN_BYTES: usize = 1024 * 1024;
+
 /// What it has for a start: it grows with what is queued, and many hardly ever have anything.
 const FIRST_BYTES: usize = 1024;
 
@@ -27,6 +34,19 @@ const FIRST_BYTES: usize = 1024;
 struct Rest<P> {
     part: P,
     chunks: VecDeque<Bytes>,
+    left: usize,
+    /// So many bytes are left when it is another's turn.
+    turn_ends: usize,
+}
+
+impl<P> Rest<P> {
+    fn begin_turn(&mut self) {
+        self.turn_ends = self.left.saturating_sub(TURN_BYTES);
+        // What is a little longer than its turn is not kept in pieces for that.
+        if self.turn_ends <= PART_BYTES {
+            self.turn_ends = 0;
+        }
+    }
 }
 
 /// Frames on their way out. `P` is the header of a further part.
@@ -131,11 +151,21 @@ impl<P: Serialize> FrameWriter<P> {
             .shared_chunks()
             .filter(|chunk| !chunk.is_empty())
             .collect();
-        let first = take(&mut chunks, PART_BYTES);
+        // One that will come in pieces is no more than announced while there are others: that keeps its place among small frames.
+        let announced = total > PART_BYTES && !self.rests.is_empty();
+        let first = take(&mut chunks, if announced { 0 } else { PART_BYTES });
         let sent: usize = first.iter().map(Bytes::len).sum();
-        self.large(&header((total - sent) as u64), sent, first)?;
-        if !chunks.is_empty() {
-            self.rests.push_back(Rest { part, chunks });
+        let left = total - sent;
+        self.large(&header(left as u64), sent, first)?;
+        if left > 0 {
+            let mut rest = Rest {
+                part,
+                chunks,
+                left,
+                turn_ends: 0,
+            };
+            rest.begin_turn();
+            self.rests.push_back(rest);
         }
         Ok(())
     }
@@ -178,9 +208,13 @@ impl<P: Serialize> FrameWriter<P> {
             && let Some(mut rest) = self.rests.pop_front()
         {
             let chunks = take(&mut rest.chunks, PART_BYTES);
-            let bytes = chunks.iter().map(Bytes::len).sum();
+            let bytes: usize = chunks.iter().map(Bytes::len).sum();
             self.large(&rest.part, bytes, chunks)?;
-            if !rest.chunks.is_empty() {
+            rest.left -= bytes;
+            if rest.left > rest.turn_ends {
+                self.rests.push_front(rest);
+            } else if rest.left > 0 {
+                rest.begin_turn();
                 self.rests.push_back(rest);
             }
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::super::{
     Assembly, FrameReader, FrameWriter, Outcome, PART_BYTES, Payload, Spares, WorkerFrame,
+    writer::TURN_BYTES,
 };
 use crate::sched::model::{Random, Run};
 
@@ -265,5 +266,29 @@ fn two_large_values_take_turns() {
     while !pipe.values.contains_key(&2) {
         written += pipe.write(&mut random, 1000);
     }
-    assert!(written < 5 * PART_BYTES, "{written} bytes");
+    let first_turn = PART_BYTES + TURN_BYTES;
+    assert!(written < first_turn + short.len() + 1000, "{written} bytes");
+    assert!(!pipe.values.contains_key(&1));
+}
+
+#[test]
+fn values_no_longer_than_a_turn_come_one_after_the_other() {
+    let mut random = Random::new(3);
+    let mut pipe = Pipe::new();
+    for length in [TURN_BYTES, TURN_BYTES + PART_BYTES, 2 * PART_BYTES] {
+        let first = pipe.values.len() as u64;
+        let value = Payload::new(noise(&mut random, length), Vec::new());
+        for ticket in first..first + 4 {
+            pipe.queue(ticket, &value);
+        }
+        while !pipe.writer.is_empty() {
+            pipe.write(&mut random, 10_000);
+            let reserved = pipe.assembly.reserved();
+            assert!(
+                reserved <= length,
+                "{reserved} bytes for values of {length}"
+            );
+        }
+        assert_equal(&pipe.values[&(first + 3)], &value);
+    }
 }
