@@ -5,7 +5,11 @@
 
 use std::collections::HashMap;
 
-use crate::wire::{FrameReader, Payload, Spares, spare::SPARE_FROM};
+use crate::wire::{
+    FrameReader, Payload, Spares,
+    copy::{append, copy},
+    spare::SPARE_FROM,
+};
 
 /// So much of a buffer that was never used is prepared for a read at once: of what may never come.
 const STEP_BYTES: usize = 256 * 1024;
@@ -56,10 +60,10 @@ impl<H> Partial<H> {
     fn put(&mut self, bytes: &[u8]) {
         let end = self.filled + bytes.len();
         if let Some(place) = self.buffer.get_mut(self.filled..end) {
-            place.copy_from_slice(bytes);
+            copy(bytes, place);
         } else {
             self.buffer.truncate(self.filled);
-            self.buffer.extend_from_slice(bytes);
+            append(bytes, &mut self.buffer);
         }
         self.filled = end;
     }

@@ -6,7 +6,10 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-use super::payload::{INLINE, Payload};
+use super::{
+    copy::copied,
+    payload::{INLINE, Payload},
+};
 
 /// The largest scratch buffer a thread keeps; a larger body takes its buffer along instead of being copied from it.
 const KEPT_SCRATCH: usize = 64 * 1024;
@@ -81,7 +84,7 @@ impl Draft {
         let payload = if attachments.is_empty() {
             Payload::copied(&many)
         } else {
-            Payload::new(Bytes::copy_from_slice(&many), attachments)
+            Payload::new(copied(&many), attachments)
         };
         // A thread that ends has none any more.
         let _ = SCRATCH.try_with(|scratch| scratch.set(many));

@@ -7,7 +7,10 @@
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{error::RemoteError, wire::codec};
+use crate::{
+    error::RemoteError,
+    wire::{codec, copy::append_to},
+};
 
 /// Data connection, host to worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +171,7 @@ pub(crate) fn frame_bytes<T: Serialize>(
         into.truncate(start);
         return Err(error);
     }
-    into.extend_from_slice(tail);
+    append_to(tail, into);
     let length = into.len() - start - 4;
     let Ok(length) = u32::try_from(length) else {
         into.truncate(start);

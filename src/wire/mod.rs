@@ -11,6 +11,7 @@ mod assembly;
 mod blob;
 pub(crate) mod captured;
 pub(crate) mod codec;
+mod copy;
 mod depth;
 mod draft;
 mod frame;
@@ -28,6 +29,7 @@ mod writer;
 pub(crate) use assembly::{Assembly, AssemblyError, Tail, Whole};
 pub use blob::Blob;
 pub(crate) use captured::Captured;
+pub(crate) use copy::copied;
 pub(crate) use frame::{
     ControlFromWorker, ControlToWorker, Header, HostFrame, Outcome, SLOW_POLLS, TimeLeft,
     UNREPORTED, WorkerFrame, frame_bytes, parse,

@@ -7,7 +7,7 @@ use std::{fmt, iter, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::wire::run;
+use crate::wire::{copy, run};
 
 /// So many bytes take no more room where they are than a reference to them elsewhere.
 pub(super) const INLINE: usize = 22;
@@ -66,7 +66,7 @@ impl Payload {
                 Self::Inline { len, bytes }
             }
             _ if from.len() <= COPIED => Self::Copied(Arc::from(from)),
-            _ => Self::new(Bytes::copy_from_slice(from), Vec::new()),
+            _ => Self::new(copy::copied(from), Vec::new()),
         }
     }
 

@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use crate::{
     task::{Board, TaskId},
-    wire::{Assembly, FrameReader, HostFrame, Outcome, Payload, Spares, Whole, WorkerFrame, run},
+    wire::{
+        Assembly, FrameReader, HostFrame, Outcome, Payload, Spares, Whole, WorkerFrame, copied, run,
+    },
     worker::{
         ServeEnd,
         executor::Executor,
@@ -206,7 +206,7 @@ impl Session {
                         came: self.lag.is_some().then(Instant::now),
                         tasks,
                         run: limit.map(Duration::from_micros),
-                        input: Bytes::copy_from_slice(tail.here),
+                        input: copied(tail.here),
                     });
                     continue;
                 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Buf as _;
 use futures_core::Stream;
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         reply::{KeptRun, Mapped, Reply, Taken},
     },
     task::{Task, TaskId, Terms},
-    wire::{Payload, RUN_VALUES, Run, run},
+    wire::{Payload, RUN_VALUES, Run, copied, run},
 };
 
 /// The most items that are pulled before they are submitted.
@@ -255,7 +255,7 @@ where
     fn seal(&mut self, end: u64) {
         let mapped = &self.mapped;
         let sealed = self.open.seal(|terms, items, bytes| {
-            let input = Payload::run(items, Bytes::copy_from_slice(bytes));
+            let input = Payload::run(items, copied(bytes));
             let tasks = Submit::<T>::run_of(terms, input, items);
             let reply = Reply::Map(Arc::clone(mapped), end - u64::from(items), items);
             (tasks, reply)

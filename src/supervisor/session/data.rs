@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use crate::{
     sched::{Ticket, Violation},
     supervisor::{
@@ -23,7 +21,7 @@ use crate::{
             partial::Partial,
         },
     },
-    wire::{AssemblyError, Outcome, Whole, WorkerFrame, run},
+    wire::{AssemblyError, Outcome, Whole, WorkerFrame, copied, run},
 };
 
 /// How much is read before others on the arbiter get a turn.
@@ -173,7 +171,7 @@ impl Running<'_> {
                 WorkerFrame::Results { ticket, results } => {
                     let _ = run::values(tail.here, results)?;
                     self.allowance.finished(results);
-                    let values = Bytes::copy_from_slice(tail.here);
+                    let values = copied(tail.here);
                     self.events
                         .push(Event::FinishedRun(ticket, results, values));
                     continue;
