@@ -3,7 +3,9 @@
 //! Belongs here: values of which not all has come, and their limits. Does not belong here: frames, what the values mean.
 //! Invariants: a length is checked before a byte is allocated for it; what is still to come of one frame's tail is read first.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
+
+use bytes::Bytes;
 
 use crate::wire::{
     FrameReader, Payload, Spares,
@@ -15,22 +17,56 @@ use crate::wire::{
 const STEP_BYTES: usize = 256 * 1024;
 
 /// What lies behind the header of a frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Tail<'a> {
-    pub(crate) here: &'a [u8],
+    source: Source<'a>,
     /// So many bytes are still to come.
     pub(crate) more: usize,
 }
 
+/// Where what is here lies.
+#[derive(Debug)]
+enum Source<'a> {
+    Slice(&'a [u8]),
+    Reader(&'a mut FrameReader, Range<usize>),
+}
+
 impl<'a> From<&'a [u8]> for Tail<'a> {
     fn from(here: &'a [u8]) -> Self {
-        Self { here, more: 0 }
+        Self {
+            source: Source::Slice(here),
+            more: 0,
+        }
     }
 }
 
-impl Tail<'_> {
+impl<'a> Tail<'a> {
+    /// What was read to that place in `reader`.
+    pub(super) fn read(reader: &'a mut FrameReader, at: Range<usize>, more: usize) -> Self {
+        Self {
+            source: Source::Reader(reader, at),
+            more,
+        }
+    }
+
+    /// What has come of it.
+    pub(crate) fn here(&self) -> &[u8] {
+        match &self.source {
+            Source::Slice(here) => here,
+            Source::Reader(reader, at) => reader.bytes(at.clone()),
+        }
+    }
+
+    /// What is here with the buffer that it was read to, if it makes up most of that.
+    fn kept(&mut self, spares: &Spares) -> Option<Bytes> {
+        match &mut self.source {
+            Source::Slice(_) => None,
+            Source::Reader(reader, at) => reader.give(at.clone(), spares),
+        }
+    }
+
     fn len(&self) -> usize {
-        self.here.len() + self.more
+        self.here().len() + self.more
     }
 }
 
@@ -109,7 +145,7 @@ impl<H> Assembly<H> {
         rest: u64,
         tail: impl Into<Tail<'a>>,
     ) -> Result<Option<Whole<H>>, AssemblyError> {
-        let tail = tail.into();
+        let mut tail = tail.into();
         // Also when this one is whole: what has come of the other would stay as long as the connection.
         if self.partial.contains_key(&ticket) {
             return Err(AssemblyError::Overrun { ticket });
@@ -122,9 +158,13 @@ impl<H> Assembly<H> {
             });
         }
         let total = usize::try_from(total).unwrap_or(usize::MAX);
-        let is_whole = tail.here.len() == total;
+        let is_whole = tail.here().len() == total;
         if is_whole && attachments.is_empty() && total < SPARE_FROM {
-            return Ok(Some((header, Payload::copied(tail.here))));
+            return Ok(Some((header, Payload::copied(tail.here()))));
+        }
+        if is_whole && let Some(bytes) = tail.kept(&self.spares) {
+            let payload = Payload::split(bytes, &attachments).ok_or(AssemblyError::Lengths)?;
+            return Ok(Some((header, payload)));
         }
         let mut partial = Partial {
             header,
@@ -137,7 +177,7 @@ impl<H> Assembly<H> {
             filled: 0,
             total,
         };
-        partial.put(tail.here);
+        partial.put(tail.here());
         if is_whole {
             return self.whole(partial).map(Some);
         }
@@ -163,7 +203,7 @@ impl<H> Assembly<H> {
         if partial.buffer.capacity() == 0 {
             partial.buffer = self.spares.take(partial.total);
         }
-        partial.put(tail.here);
+        partial.put(tail.here());
         self.open = (tail.more > 0).then_some((ticket, tail.more));
         self.end(ticket)
     }

@@ -3,9 +3,11 @@
 //! Belongs here: buffering what comes in, and the limit of a frame. Does not belong here: sockets, what frames mean.
 //! Invariant: a length is checked before a byte is allocated for it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
-use crate::wire::{FRAME_BYTES, Header, Tail, parse};
+use bytes::Bytes;
+
+use crate::wire::{FRAME_BYTES, Header, Spares, Tail, copy::copy, parse, spare::SPARE_FROM};
 
 /// What is wrong with a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +108,26 @@ impl FrameReader {
         self.buffer.capacity()
     }
 
+    /// What was read to there.
+    pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        self.buffer.get(at).unwrap_or_default()
+    }
+
+    /// Gives the buffer to what makes up three quarters of it or more, in front of what has not been taken out, and takes another.
+    /// To copy the few bytes behind it is quicker than to copy it; of less it would keep too much.
+    pub(super) fn give(&mut self, at: Range<usize>, spares: &Spares) -> Option<Bytes> {
+        let wanted = self.buffer.len();
+        if at.len() < SPARE_FROM || at.len() < wanted / 4 * 3 {
+            return None;
+        }
+        let mut fresh = spares.take(wanted);
+        fresh.resize(wanted, 0);
+        copy(self.bytes(self.start..self.end), &mut fresh);
+        (self.start, self.end) = (0, self.end - self.start);
+        let old = std::mem::replace(&mut self.buffer, fresh);
+        Some(spares.lend(old, at.end).slice(at))
+    }
+
     fn frame_length(&self) -> Option<usize> {
         let prefix = self.buffer.get(self.start..self.start + 4)?;
         if self.end - self.start < 4 {
@@ -157,8 +179,10 @@ impl FrameReader {
             Ok((header, _)) if more > 0 && !header.has_value() => Ok(None),
             Err(_) if more > 0 => Ok(None),
             Ok((header, here)) => {
-                self.start = from + frame.len();
-                Ok(Some((header, Tail { here, more })))
+                let to = from + frame.len();
+                let tail = to - here.len()..to;
+                self.start = to;
+                Ok(Some((header, Tail::read(self, tail, more))))
             }
             Err(why) => Err(FrameFault::Unreadable(why)),
         }

@@ -196,7 +196,7 @@ impl Session {
                     tasks,
                     run: limit,
                 } if usize::from(name) < self.names && ticket > self.last_read => {
-                    let _ = run::values(tail.here, tasks).map_err(|_| ServeEnd::Protocol)?;
+                    let _ = run::values(tail.here(), tasks).map_err(|_| ServeEnd::Protocol)?;
                     self.last_read = ticket.saturating_add(u64::from(tasks) - 1);
                     self.queue.push_several(Several {
                         ticket,
@@ -206,7 +206,7 @@ impl Session {
                         came: self.lag.is_some().then(Instant::now),
                         tasks,
                         run: limit.map(Duration::from_micros),
-                        input: copied(tail.here),
+                        input: copied(tail.here()),
                     });
                     continue;
                 }

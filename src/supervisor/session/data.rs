@@ -169,9 +169,9 @@ impl Running<'_> {
                         .map(|whole| whole.map(|whole| (ticket, whole)))
                 }
                 WorkerFrame::Results { ticket, results } => {
-                    let _ = run::values(tail.here, results)?;
+                    let _ = run::values(tail.here(), results)?;
                     self.allowance.finished(results);
-                    let values = copied(tail.here);
+                    let values = copied(tail.here());
                     self.events
                         .push(Event::FinishedRun(ticket, results, values));
                     continue;

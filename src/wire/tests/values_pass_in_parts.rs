@@ -136,7 +136,7 @@ impl Pipe {
 
     fn parse(&mut self) {
         while let Some((header, tail)) = self.reader.frame().unwrap() {
-            let bytes = tail.here.len() + tail.more;
+            let bytes = tail.here().len() + tail.more;
             assert!(bytes <= PART_BYTES, "{bytes} bytes");
             let (ticket, whole) = match header {
                 WorkerFrame::Started { ticket } => {
@@ -291,4 +291,50 @@ fn values_no_longer_than_a_turn_come_one_after_the_other() {
         }
         assert_equal(&pipe.values[&(first + 3)], &value);
     }
+}
+
+#[test]
+fn a_value_that_fills_its_buffer_keeps_it() {
+    let mut random = Random::new(4);
+    let mut pipe = Pipe::new();
+    // The buffer is as large as the largest frame of these so far.
+    let lengths = [60_000, 50_000, 40_000, 100_000, 60_000];
+    for (length, keeps) in lengths.into_iter().zip([true, true, false, true, false]) {
+        let value = Payload::new(noise(&mut random, length), Vec::new());
+        pipe.queue(1, &value);
+        pipe.queue_small(2);
+        let mut bytes = Vec::new();
+        while !pipe.writer.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = pipe.writer.slices(&mut slices).unwrap();
+            let chunk: Vec<u8> = slices[..filled]
+                .iter()
+                .flat_map(|slice| slice.to_vec())
+                .collect();
+            pipe.writer.advance(chunk.len());
+            bytes.extend(chunk);
+        }
+        let mut left = &bytes[..];
+        let mut kept = None;
+        while !left.is_empty() {
+            let space = pipe.reader.space();
+            let read = space.len().min(left.len());
+            space[..read].copy_from_slice(&left[..read]);
+            pipe.reader.filled(read);
+            left = &left[read..];
+            while let Some((header, tail)) = pipe.reader.frame().unwrap() {
+                if matches!(header, WorkerFrame::Started { ticket: 2 }) {
+                    pipe.small.push(2);
+                    continue;
+                }
+                let place = tail.here().as_ptr();
+                let first = pipe.assembly.first(1, Outcome::Done, Vec::new(), 0, tail);
+                let (_, came) = first.unwrap().unwrap();
+                assert_equal(&came, &value);
+                kept = Some(came.body().as_ptr() == place);
+            }
+        }
+        assert_eq!(kept, Some(keeps), "{length}");
+    }
+    assert_eq!(pipe.small, [2; 5]);
 }
