@@ -60,7 +60,7 @@ impl Decoder {
 pub fn decode(decoder: Decoder, bytes: &[u8]) {
     match decoder {
         Decoder::HostData => {
-            let mut assembly = Assembly::new(MOST, &Spares::default());
+            let mut assembly = Assembly::new(MOST, &Spares::swept());
             frames(bytes, |frame| host_data(frame, &mut assembly));
         }
         Decoder::HostControl => frames(bytes, |frame| {
@@ -68,7 +68,7 @@ pub fn decode(decoder: Decoder, bytes: &[u8]) {
             true
         }),
         Decoder::WorkerData => {
-            let mut assembly = Assembly::new(MOST, &Spares::default());
+            let mut assembly = Assembly::new(MOST, &Spares::swept());
             frames(bytes, |frame| worker_data(frame, &mut assembly));
         }
         Decoder::WorkerControl => frames(bytes, |frame| {

@@ -16,6 +16,10 @@ use crate::wire::{
 /// So much of a buffer that was never used is prepared for a read at once: of what may never come.
 const STEP_BYTES: usize = 256 * 1024;
 
+/// While a value comes in parts, so much is read in front of one: its header, and no more than that of what is to be read to where
+/// it belongs.
+const HEAD_BYTES: usize = 4096;
+
 /// What lies behind the header of a frame.
 #[derive(Debug)]
 pub(crate) struct Tail<'a> {
@@ -57,11 +61,11 @@ impl<'a> Tail<'a> {
         }
     }
 
-    /// What is here with the buffer that it was read to, if it makes up most of that.
-    fn kept(&mut self, spares: &Spares) -> Option<Bytes> {
+    /// What is here where it was read, if that is better than a copy.
+    fn shared(&mut self, spares: &Spares) -> Option<Bytes> {
         match &mut self.source {
             Source::Slice(_) => None,
-            Source::Reader(reader, at) => reader.give(at.clone(), spares),
+            Source::Reader(reader, at) => reader.share(at.clone(), spares),
         }
     }
 
@@ -162,7 +166,7 @@ impl<H> Assembly<H> {
         if is_whole && attachments.is_empty() && total < SPARE_FROM {
             return Ok(Some((header, Payload::copied(tail.here()))));
         }
-        if is_whole && let Some(bytes) = tail.kept(&self.spares) {
+        if is_whole && let Some(bytes) = tail.shared(&self.spares) {
             let payload = Payload::split(bytes, &attachments).ok_or(AssemblyError::Lengths)?;
             return Ok(Some((header, payload)));
         }
@@ -215,11 +219,17 @@ impl<H> Assembly<H> {
 
     /// Where to read the next bytes to: the rest of a frame's tail, or what `reader` makes of them; never empty.
     pub(crate) fn space<'a>(&'a mut self, reader: &'a mut FrameReader) -> &'a mut [u8] {
+        let is_head = !self.partial.is_empty() && !reader.is_partial();
         let open = self.open.and_then(|(ticket, more)| {
             let partial = self.partial.get_mut(&ticket)?;
             Some(partial.space(more))
         });
-        open.unwrap_or_else(|| reader.space())
+        open.unwrap_or_else(|| {
+            let most = if is_head { HEAD_BYTES } else { usize::MAX };
+            let space = reader.space();
+            let most = space.len().min(most);
+            space.get_mut(..most).unwrap_or_default()
+        })
     }
 
     /// The first `bytes` of what [`space`](Self::space) returned are filled now. Returns a value when it is whole so.

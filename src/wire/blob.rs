@@ -170,9 +170,14 @@ fn attached(index: u32) -> Option<Bytes> {
 
 /// Bytes that are sent as they are: serde does not see them, and sending and receiving do not copy them.
 ///
-/// Use it for buffers from about 1 KiB on: `Vec<u8>` is serialized byte by byte. Below 4 KiB a blob is copied as a whole. A
-/// received blob shares the buffer of the message it came in, and keeps it alive; when it is dropped, that serves the next
-/// large message, or goes back to the system soon. In every other format, outside of this crate, it is plain bytes.
+/// Use it for buffers from about 1 KiB on: `Vec<u8>` is serialized byte by byte. Below 4 KiB a blob is copied as a whole; from
+/// there on it is written from where it is. What comes is shared with what it was read to, but for up to 64 KiB at the front of a
+/// message of more than 128 KiB, and for a message that came alone to a buffer more than twice its size: those are copied once.
+/// So is every message of up to 128 KiB in a worker of a pool that limits their memory.
+///
+/// A received blob keeps alive what it was read to: its own message, or several that came at once, in up to 128 KiB and sixteen
+/// times the blob's size. Copy what you keep of them for long. When all are dropped, that serves the next large message, or goes
+/// back to the system soon. In every other format, outside of this crate, a blob is plain bytes.
 ///
 /// ```
 /// use actix_multiprocess::Blob;

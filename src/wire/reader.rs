@@ -1,13 +1,13 @@
 //! Cuts a byte stream into frames.
 //!
 //! Belongs here: buffering what comes in, and the limit of a frame. Does not belong here: sockets, what frames mean.
-//! Invariant: a length is checked before a byte is allocated for it.
+//! Invariants: a length is checked before a byte is allocated for it; nothing is read to a buffer that a value leads to.
 
-use std::{fmt, ops::Range};
+use std::{fmt, mem, ops::Range};
 
 use bytes::Bytes;
 
-use crate::wire::{FRAME_BYTES, Header, Spares, Tail, copy::copy, parse, spare::SPARE_FROM};
+use crate::wire::{FRAME_BYTES, Header, Spares, Tail, blob::ATTACH_FROM, copy::copy, parse};
 
 /// What is wrong with a byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,9 @@ const START_BYTES: usize = 64 * 1024;
 
 /// A frame of no more bytes is waited for as a whole: to read the rest of it by itself would save less than that costs.
 const WHOLE_BYTES: usize = 128 * 1024;
+
+/// A value that is kept may keep so many times its own size with it, and no more.
+const MOST_KEPT: usize = 16;
 
 /// Why there is no next frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,10 @@ impl fmt::Display for FrameFault {
 /// A reusable buffer with whole and half frames in it.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
+    /// Empty while values lead to it.
     buffer: Vec<u8>,
+    /// The buffer once values lead to it, and where the next one is had.
+    shared: Option<(Bytes, Spares)>,
     /// How much room there is to be for what comes next.
     room: usize,
     start: usize,
@@ -55,6 +61,7 @@ impl FrameReader {
     pub(crate) fn new() -> Self {
         Self {
             buffer: vec![0; FIRST_BYTES],
+            shared: None,
             room: FIRST_BYTES,
             start: 0,
             end: 0,
@@ -63,6 +70,9 @@ impl FrameReader {
 
     /// Where to read the next bytes to; never empty.
     pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.shared.is_some() {
+            self.replace();
+        }
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
@@ -108,28 +118,55 @@ impl FrameReader {
         self.buffer.capacity()
     }
 
-    /// What was read to there.
-    pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
-        self.buffer.get(at).unwrap_or_default()
+    /// All that was read, and room for more.
+    fn buffer(&self) -> &[u8] {
+        match &self.shared {
+            None => &self.buffer,
+            Some((shared, _)) => shared,
+        }
     }
 
-    /// Gives the buffer to what makes up three quarters of it or more, in front of what has not been taken out, and takes another.
-    /// To copy the few bytes behind it is quicker than to copy it; of less it would keep too much.
-    pub(super) fn give(&mut self, at: Range<usize>, spares: &Spares) -> Option<Bytes> {
-        let wanted = self.buffer.len();
-        if at.len() < SPARE_FROM || at.len() < wanted / 4 * 3 {
+    /// What was read to there.
+    pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        self.buffer().get(at).unwrap_or_default()
+    }
+
+    /// Leads a value to where it was read, if no copy of it would be better: where little came at once that costs hardly
+    /// anything, and a small value in a large buffer would keep too much.
+    pub(super) fn share(&mut self, at: Range<usize>, spares: &Spares) -> Option<Bytes> {
+        let buffer = self.buffer().len();
+        if at.len() < ATTACH_FROM || at.len() < buffer / MOST_KEPT || self.end < buffer / 2 {
             return None;
         }
-        let mut fresh = spares.take(wanted);
-        fresh.resize(wanted, 0);
-        copy(self.bytes(self.start..self.end), &mut fresh);
-        (self.start, self.end) = (0, self.end - self.start);
-        let old = std::mem::replace(&mut self.buffer, fresh);
-        Some(spares.lend(old, at.end).slice(at))
+        if self.shared.is_none() {
+            // Fresh memory costs as much as a copy.
+            if !spares.opens() {
+                return None;
+            }
+            let buffer = mem::take(&mut self.buffer);
+            let all = buffer.len();
+            self.shared = Some((spares.lend(buffer, all), spares.clone()));
+        }
+        let (shared, _) = self.shared.as_ref()?;
+        (at.end <= shared.len()).then(|| shared.slice(at))
+    }
+
+    /// Goes on with another buffer as large as the one that values lead to, with what was not taken out of that.
+    #[cold]
+    fn replace(&mut self) {
+        let Some((shared, spares)) = self.shared.take() else {
+            return;
+        };
+        let mut fresh = spares.take(shared.len());
+        fresh.resize(shared.len(), 0);
+        let rest = shared.get(self.start..self.end).unwrap_or_default();
+        copy(rest, &mut fresh);
+        (self.start, self.end) = (0, rest.len());
+        self.buffer = fresh;
     }
 
     fn frame_length(&self) -> Option<usize> {
-        let prefix = self.buffer.get(self.start..self.start + 4)?;
+        let prefix = self.buffer().get(self.start..self.start + 4)?;
         if self.end - self.start < 4 {
             return None;
         }
@@ -159,7 +196,7 @@ impl FrameReader {
             return Ok(None);
         }
         self.start = from + here;
-        Ok(self.buffer.get(from..from + here))
+        Ok(self.buffer().get(from..from + here))
     }
 
     /// The next frame: its header and its tail. Of a large one that has no more than begun the tail is what is there, and the
@@ -173,7 +210,7 @@ impl FrameReader {
         if more > 0 && here + more <= WHOLE_BYTES {
             return Ok(None);
         }
-        let frame = self.buffer.get(from..from + here).unwrap_or_default();
+        let frame = self.buffer().get(from..from + here).unwrap_or_default();
         match parse::<H>(frame) {
             // Half a header, or one whose tail is of use only as a whole.
             Ok((header, _)) if more > 0 && !header.has_value() => Ok(None),

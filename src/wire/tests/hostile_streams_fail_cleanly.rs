@@ -60,7 +60,7 @@ fn a_frame_that_is_too_long_is_refused_at_its_length() {
 
 #[test]
 fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
-    let mut assembly = Assembly::new(LIMIT, &Spares::default());
+    let mut assembly = Assembly::new(LIMIT, &Spares::swept());
     for rest in [LIMIT as u64 - 3, 1 << 40, u64::MAX] {
         let bytes = rest.saturating_add(4);
         let found = assembly.first(1, (), Vec::new(), rest, &b"tail"[..]);
@@ -69,7 +69,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
         assert!(!assembly.contains(1));
         assert_eq!(assembly.reserved(), 0);
     }
-    let mut small = Assembly::new(3, &Spares::default());
+    let mut small = Assembly::new(3, &Spares::swept());
     let (bytes, limit) = (4, 3);
     let found = small.first(1, (), Vec::new(), 0, &b"tail"[..]);
     assert_eq!(found.unwrap_err(), AssemblyError::TooLarge { bytes, limit });
@@ -77,7 +77,7 @@ fn a_value_beyond_the_limit_is_refused_at_its_first_frame() {
 
 #[test]
 fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
-    let mut assembly = Assembly::<()>::new(LIMIT, &Spares::default());
+    let mut assembly = Assembly::<()>::new(LIMIT, &Spares::swept());
     let unannounced = AssemblyError::Unannounced { ticket: 1 };
     assert_eq!(assembly.part(1, &b"tail"[..]).unwrap_err(), unannounced);
     assert!(
@@ -98,7 +98,7 @@ fn parts_that_nobody_announced_and_parts_without_bytes_are_refused() {
 
 #[test]
 fn attachments_that_do_not_fit_their_value_are_refused() {
-    let mut assembly = Assembly::new(LIMIT, &Spares::default());
+    let mut assembly = Assembly::new(LIMIT, &Spares::swept());
     let found = assembly.first(1, (), vec![5], 0, &b"tail"[..]);
     assert_eq!(found.unwrap_err(), AssemblyError::Lengths);
     assert!(
@@ -121,7 +121,7 @@ fn a_part_that_has_begun_is_no_longer_than_what_is_due() {
         tail.more = more;
         tail
     };
-    let mut assembly = Assembly::new(LIMIT, &Spares::default());
+    let mut assembly = Assembly::new(LIMIT, &Spares::swept());
     let mut reader = FrameReader::new();
     let limit = LIMIT;
     let found = assembly.first(1, (), Vec::new(), 1, tail(b"tail", LIMIT - 4));
@@ -207,7 +207,7 @@ type Partials = Vec<(u64, Vec<u8>, usize, Vec<u32>)>;
 fn any_order_of_first_frames_and_parts_is_put_together_or_refused() {
     let mut run = Run::new();
     while run.goes_on() {
-        let mut assembly = Assembly::new(LIMIT, &Spares::default());
+        let mut assembly = Assembly::new(LIMIT, &Spares::swept());
         let mut partials = Partials::new();
         for _ in 0..run.random.between(1, 100) {
             let random = &mut run.random;

@@ -41,7 +41,7 @@ fn large_frames_are_put_together_or_refused_whatever_they_claim() {
     // As heavy as those of values in parts.
     while run.goes_on() {
         let (mut reader, mut assembly) =
-            (FrameReader::new(), Assembly::new(LIMIT, &Spares::default()));
+            (FrameReader::new(), Assembly::new(LIMIT, &Spares::swept()));
         let mut is_sound = true;
         for _ in 0..run.random.between(1, 20) {
             let random = &mut run.random;

@@ -15,6 +15,7 @@ mod large_values_are_written_one_by_one;
 mod readers_begin_small;
 mod tails_split_as_they_were_sent;
 mod values_come_back_equal;
+mod values_lead_to_where_they_were_read;
 mod values_pass_in_parts;
 
 use std::fmt::Debug;
