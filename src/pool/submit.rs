@@ -16,6 +16,10 @@ use crate::{
 /// [`Submit::new`] encodes the task, so that the caller's thread pays for it; a clone shares the bytes. One that is made by
 /// `into` is encoded when it is cloned or submitted. A value that cannot be encoded settles as [`TaskError::Codec`].
 ///
+/// What comes back is decoded where a [`TaskHandle`](crate::TaskHandle) or [`Map`](crate::Map) is polled. Only the answer to a message
+/// is decoded by the pool: on its arbiter, or on the [thread](crate::PoolBuilder::io_arbiters) that the worker's socket has. So large
+/// values are better submitted than sent.
+///
 /// # Examples
 ///
 /// ```no_run

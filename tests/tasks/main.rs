@@ -16,6 +16,7 @@ mod cancel;
 mod cancel_latency;
 mod cartesian;
 mod circuit;
+mod codec_threads;
 mod dispatch;
 mod failure_hook;
 mod faults;
