@@ -1,5 +1,6 @@
 """Makes the table and the plots of what `rounds.py` measured: `report.py DIR RESULTS.md PLOTS COMMAND`."""
 
+import heapq
 import json
 import os
 import platform
@@ -16,10 +17,41 @@ BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
 LOW, HIGH, NEITHER = -1, 1, 0
 
 
+# What aiomultiprocess measures itself with, on four workers: milliseconds of each task, waited for or (below 0) held; how many
+# tasks; how many at once in a worker.
+SETS = [
+    *[((0,), 50 * each, each) for each in (8, 16, 32, 64)],
+    *[((50,), 50 * each, each) for each in (8, 16, 32, 64)],
+    *[((-2, 200, -2), 25 * each, each) for each in (8, 16, 32, 64)],
+]
+
+
+def ideal_seconds(sleeps, tasks, at_once):
+    """What four event loops take if nothing but their sleeping takes time."""
+    tasks //= 4
+    due = [(0, number, sleeps) for number in range(min(tasks, at_once))]
+    begun, number, now = len(due), len(due), 0
+    while due:
+        at, _, rest = heapq.heappop(due)
+        now = max(now, at)
+        while rest and rest[0] <= 0:
+            now -= rest[0]
+            rest = rest[1:]
+        if rest:
+            heapq.heappush(due, (now + rest[0], number, rest[1:]))
+        elif begun < tasks:
+            begun += 1
+            heapq.heappush(due, (now, number, sleeps))
+        number += 1
+    return now / 1e3
+
+
 def rows(settings):
     """Key, what it is, unit, a factor, and whether low or high is good."""
     tasks, millis = settings["tasks"], settings["millis"]
-    yield "roundtrip", "round trip, one at a time, p50", "µs", 1, LOW
+    for where, what in ("", "round trip, one at a time"), ("one-cpu/", "the same, all on one CPU"):
+        yield where + "roundtrip", f"{what}, p50", "µs", 1, LOW
+        yield where + "roundtrip-p99", f"{what}, p99", "µs", 1, LOW
     yield "outstanding/1024", "single submits, 1,024 outstanding", "k/s", 1e-3, HIGH
     yield "map", "map of no-ops, in each one's own chunks", "k/s", 1e-3, HIGH
     for size, window in settings["echoes"].items():
@@ -39,6 +71,11 @@ def rows(settings):
     yield "idle-cpu", f"CPU of all of them when idle, over {settings['idle']} s", "%", 1, LOW
     count, each = settings["cpu"]
     yield "cpu", f"{count} tasks that compute for {each} ms", "s", 1, LOW
+    noops, computing, each = settings["mix"]
+    yield "mix", f"{noops:,} no-ops a second beside {computing} tasks of {each} ms that compute: no-ops, p99", "ms", 1, LOW
+    yield "mix-p50", "the same: no-ops, p50", "ms", 1, LOW
+    ideal = sum(ideal_seconds(*one) for one in SETS)
+    yield "sets", f"aiomultiprocess's own {len(SETS)} sets, with the start and stop of each pool (ideal {ideal:.2f})", "s", 1, LOW
 
 
 def points(settings):

@@ -18,11 +18,11 @@ import threading
 import time
 
 FULL = {
-    "rounds": 5, "seconds": 0.5, "starts": 3, "idle": 5, "limit": 120, "tasks": 64, "millis": 100,
+    "rounds": 5, "seconds": 0.5, "mix": 3, "starts": 3, "idle": 5, "limit": 120, "tasks": 64, "millis": 100,
     "windows": [1, 4, 16, 64, 256, 1024, 4096], "queued": [100, 1000, 10_000, 100_000], "workers": [1, 2, 4, 8, 16, 32],
 }
 QUICK = FULL | {
-    "rounds": 2, "seconds": 0.05, "starts": 1, "idle": 2, "limit": 40,
+    "rounds": 2, "seconds": 0.05, "mix": 0.5, "starts": 1, "idle": 2, "limit": 40,
     "windows": [1, 16, 1024], "queued": [100, 1000, 10_000], "workers": [1, 2, 4],
 }
 # Sizes, and how many are under way at once.
@@ -30,14 +30,20 @@ ECHOES = {1 << 10: 32, 64 << 10: 16, 1 << 20: 8, 16 << 20: 4}
 LINE = re.compile(r"[a-z0-9/-]+\t(-\t.|[0-9.e+-]+$)")
 # Of computing.
 CPU_TASKS, CPU_MILLIS = 64, 20
+# No-ops a second, and tasks that compute for some milliseconds.
+MIX = [5000, 200, 5]
+ONE_CPU = "one-cpu/"
 
 
 def workloads(settings):
-    """Name, numbers, and the keys that are to come of it."""
+    """Name, numbers, and the keys that are to come of it. With `ONE_CPU` in front of the name all of it has one CPU."""
     seconds, tasks, millis = settings["seconds"], settings["tasks"], settings["millis"]
     for _ in range(settings["starts"]):
         yield "start", [], ["start", "create"]
-    yield "roundtrip", [seconds], ["roundtrip"]
+    for where in "", ONE_CPU:
+        yield where + "roundtrip", [seconds], [where + "roundtrip", where + "roundtrip-p99"]
+    yield "mix", [settings["mix"], *MIX], ["mix", "mix-p50"]
+    yield "sets", [], ["sets"]
     yield "map", [seconds], ["map"]
     yield "cpu", [CPU_TASKS, CPU_MILLIS], ["cpu"]
     yield "crash", [tasks, millis], ["crash/results", "crash/errors", "crash/unanswered", "crash/serves"]
@@ -118,7 +124,10 @@ def end_all():
 def run(command, workload, numbers, settings, log):
     """The lines that a driver printed, and why there are no more."""
     environment = os.environ | {"BEGAN": repr(time.time())}
-    words = [*command, workload, *map(str, numbers)]
+    where = ONE_CPU if workload.startswith(ONE_CPU) else ""
+    words = [*command, workload.removeprefix(where), *map(str, numbers)]
+    if where:
+        words = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *words]
     driver = subprocess.Popen(
         words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
     late = False
@@ -147,7 +156,7 @@ def run(command, workload, numbers, settings, log):
             found = look_at_idle(driver, workers, settings)
             lines += [(key, str(figure), "") for key, figure in found.items()]
         else:
-            lines.append((key, figure, *why, "")[:3])
+            lines.append((where + key, figure, *why, "")[:3])
     watcher.join()
     status = driver.wait()
     driver.stdin.close()
@@ -176,7 +185,7 @@ def main():
         peers = [line.rstrip("\n").split("\t") for line in file]
     peers = [(name, command.split(" ")) for name, _, command in peers if not command.startswith("NOT RUN")]
     with open(f"{folder}/settings.json", "w") as file:
-        json.dump(settings | {"quick": quick, "cpu": [CPU_TASKS, CPU_MILLIS], "echoes": ECHOES}, file)
+        json.dump(settings | {"quick": quick, "cpu": [CPU_TASKS, CPU_MILLIS], "echoes": ECHOES, "mix": MIX}, file)
     began = time.monotonic()
     with open(f"{folder}/results.tsv", "w") as results, open(f"{folder}/drivers.log", "w") as log:
         for turn in range(settings["rounds"]):

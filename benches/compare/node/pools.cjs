@@ -17,9 +17,9 @@ const say = (key, figure) => console.log(`${key}\t${figure}`);
 const cannot = (key, why) => console.log(`${key}\t-\t${peer}: ${why}`);
 
 const PEERS = {
-  piscina(count) {
+  piscina(count, atOnce = 1) {
     const { Piscina } = require('piscina');
-    const pool = new Piscina({ filename: TASKS, minThreads: count, maxThreads: count });
+    const pool = new Piscina({ filename: TASKS, minThreads: count, maxThreads: count, concurrentTasksPerWorker: atOnce });
     return {
       call: (name, input) => pool.run(input, { name }),
       // The workers are threads, of which no signal ends one alone.
@@ -68,6 +68,22 @@ const rate = (pool, seconds, window, name, input) => sized(seconds, Math.max(win
   }));
 });
 
+const percentile = (figures, share) => figures.sort((a, b) => a - b)[Math.min(Math.floor(figures.length * share), figures.length - 1)];
+
+// Steps of `burn` in a millisecond. A thread cannot ask for its own CPU time in every release, so the loop is counted out: the
+// quickest of several.
+function stepsPerMilli() {
+  const { burn } = require(TASKS);
+  const steps = 2e6;
+  let quickest = Infinity;
+  for (let turn = 0; turn < 7; turn++) {
+    const began = now();
+    burn(steps);
+    quickest = Math.min(quickest, now() - began);
+  }
+  return steps / quickest;
+}
+
 function pss() {
   return Number(/^Pss:\s+(\d+)/m.exec(fs.readFileSync('/proc/self/smaps_rollup', 'utf8'))[1]);
 }
@@ -80,7 +96,8 @@ const WORKLOADS = {
       await pool.call('noop', 1);
       micros.push((now() - began) * 1e3);
     }
-    say('roundtrip', micros.sort((a, b) => a - b)[micros.length >> 1]);
+    say('roundtrip', percentile(micros, 0.5));
+    say('roundtrip-p99', percentile(micros, 0.99));
   },
   async outstanding(pool, seconds, ...windows) {
     for (const window of windows) say(`outstanding/${window}`, await rate(pool, seconds, window, 'noop', 1));
@@ -103,18 +120,25 @@ const WORKLOADS = {
     }
   },
   async cpu(pool, tasks, millis) {
-    // A thread cannot ask for its own CPU time in every release, so the loop is counted out: the quickest of several.
-    const { burn } = require(TASKS);
-    const steps = 2e6;
-    let quickest = Infinity;
-    for (let turn = 0; turn < 7; turn++) {
-      const began = now();
-      burn(steps);
-      quickest = Math.min(quickest, now() - began);
-    }
+    const steps = Math.floor(stepsPerMilli() * millis);
     const began = now();
-    await Promise.all(Array.from({ length: tasks }, () => pool.call('burn', Math.floor((steps * millis) / quickest))));
+    await Promise.all(Array.from({ length: tasks }, () => pool.call('burn', steps)));
     say('cpu', (now() - began) / 1e3);
+  },
+  async mix(pool, seconds, noops, computing, millis) {
+    const steps = Math.floor(stepsPerMilli() * millis);
+    const gap = (rate) => (-Math.log(1 - Math.random()) / rate) * 1e3;
+    const [took, all, due, began] = [[], [], [gap(noops), gap(computing)], now()];
+    for (let at = 0; at < seconds * 1e3; at = now() - began) {
+      for (let kind; due[kind = due[0] < due[1] ? 0 : 1] < at; due[kind] += gap([noops, computing][kind])) {
+        const submitted = now();
+        all.push(kind ? pool.call('burn', steps) : pool.call('noop', 1).then(() => took.push(now() - submitted)));
+      }
+      await sleep(1);
+    }
+    await Promise.all(all);
+    say('mix', percentile(took, 0.99));
+    say('mix-p50', percentile(took, 0.5));
   },
   async crash(pool, tasks, millis) {
     const before = await ready(pool);
@@ -143,6 +167,19 @@ async function main() {
       say(`workers/${count}`, 1e6 / await rate(pool, numbers[0], 1024, 'noop', 1));
       await pool.stop();
     }
+    return;
+  }
+  if (workload === 'sets') {
+    if (peer !== 'piscina') return cannot('sets', 'its workers run one task at a time, where these sets have up to 64 that sleep');
+    const began = now();
+    for (const [sleeps, scale] of [[[0], 50], [[50], 50], [[-2, 200, -2], 25]]) {
+      for (const atOnce of [8, 16, 32, 64]) {
+        const pool = start(4, atOnce);
+        await Promise.all(Array.from({ length: scale * atOnce }, () => pool.call('sleeps', sleeps)));
+        await pool.stop();
+      }
+    }
+    say('sets', (now() - began) / 1e3);
     return;
   }
   const alone = pss();

@@ -9,8 +9,8 @@ import time
 from aiomultiprocess import Pool
 
 from common import (
-    PATIENCE, WORKERS, Crash, Sizing,
-    burn_async, echo_async, idle, nap_async, noop_async, say, say_roundtrip, say_start,
+    PATIENCE, SETS, WORKERS, Crash, Sizing,
+    Arrivals, burn_async, echo_async, idle, nap_async, noop_async, say, say_mix, say_roundtrip, say_start, sleeps_async,
 )
 
 
@@ -82,6 +82,34 @@ async def cpu(pool, tasks, millis):
     say("cpu", time.perf_counter() - began)
 
 
+async def mix(pool, seconds, noops, computing, millis):
+    took, tasks = [], []
+
+    async def noop(began):
+        await pool.apply(noop_async, (1,))
+        took.append((time.perf_counter() - began) * 1e3)
+
+    arrivals = Arrivals(seconds, noops, computing)
+    while arrivals.go_on():
+        for is_noop in arrivals.due():
+            task = noop(time.perf_counter()) if is_noop else pool.apply(burn_async, (millis / 1e3,))
+            tasks.append(asyncio.ensure_future(task))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*tasks)
+    say_mix(took)
+
+
+async def sets():
+    took = 0
+    for sleeps, tasks, at_once in SETS:
+        began = time.perf_counter()
+        async with Pool(4, childconcurrency=at_once) as pool:
+            await pool.map(sleeps_async, [sleeps] * tasks)
+        await pool.join()
+        took += time.perf_counter() - began
+    say("sets", took)
+
+
 async def crash(pool, pids, tasks, millis):
     async def caller():
         try:
@@ -105,6 +133,8 @@ async def main():
     workload, numbers = sys.argv[1], list(map(float, sys.argv[2:]))
     if workload == "workers":
         return await by_workers(*numbers)
+    if workload == "sets":
+        return await sets()
     created = time.perf_counter()
     pool = Pool(WORKERS)
     if workload == "start":
@@ -117,7 +147,7 @@ async def main():
     if workload == "crash":
         return await crash(pool, pids, *numbers)
     await {"roundtrip": roundtrip, "outstanding": outstanding, "map": map_noops, "echo": echoes,
-           "queued": queued, "cpu": cpu}[workload](pool, *numbers)
+           "queued": queued, "cpu": cpu, "mix": mix}[workload](pool, *numbers)
 
 
 async def run():

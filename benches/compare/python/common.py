@@ -2,10 +2,17 @@
 
 import asyncio
 import os
+import random
 import sys
 import time
 
 WORKERS = 2
+# aiomultiprocess's own, on four workers: milliseconds of each task, how many tasks, how many at once in a worker.
+SETS = [
+    *[((0,), 50 * each, each) for each in (8, 16, 32, 64)],
+    *[((50,), 50 * each, each) for each in (8, 16, 32, 64)],
+    *[((-2, 200, -2), 25 * each, each) for each in (8, 16, 32, 64)],
+]
 # How long a task may be without an answer before it is taken to have none, once its worker was killed.
 PATIENCE = 8
 
@@ -60,8 +67,45 @@ def say_start(created):
     say("start", (time.time() - float(os.environ["BEGAN"])) * 1e3)
 
 
+async def sleeps_async(sleeps):
+    """Milliseconds: waits for those that are not below 0, and holds its event loop for the others."""
+    for millis in sleeps:
+        if millis < 0:
+            time.sleep(-millis / 1e3)
+        else:
+            await asyncio.sleep(millis / 1e3)
+
+
+def percentile(figures, share):
+    return sorted(figures)[min(int(len(figures) * share), len(figures) - 1)]
+
+
 def say_roundtrip(micros):
-    say("roundtrip", sorted(micros)[len(micros) // 2])
+    say("roundtrip", percentile(micros, 0.5))
+    say("roundtrip-p99", percentile(micros, 0.99))
+
+
+def say_mix(millis):
+    say("mix", percentile(millis, 0.99))
+    say("mix-p50", percentile(millis, 0.5))
+
+
+class Arrivals:
+    """Two kinds of tasks that come at random moments: which are due, whether they are of the first kind."""
+
+    def __init__(self, seconds, *rates):
+        self.began, self.seconds, self.rates = time.perf_counter(), seconds, rates
+        self.next = [random.expovariate(rate) for rate in rates]
+
+    def due(self):
+        now = min(time.perf_counter() - self.began, self.seconds)
+        while min(self.next) < now:
+            kind = self.next.index(min(self.next))
+            self.next[kind] += random.expovariate(self.rates[kind])
+            yield kind == 0
+
+    def go_on(self):
+        return time.perf_counter() - self.began < self.seconds
 
 
 def idle(workers):

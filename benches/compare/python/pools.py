@@ -8,7 +8,7 @@ from collections import deque
 
 from common import (
     PATIENCE, WORKERS, Crash, Sizing,
-    burn, cannot, echo, idle, nap, noop, say, say_roundtrip, say_start,
+    Arrivals, burn, cannot, echo, idle, nap, noop, say, say_mix, say_roundtrip, say_start,
 )
 
 
@@ -204,6 +204,25 @@ def cpu(pool, tasks, millis):
     say("cpu", time.perf_counter() - began)
 
 
+def mix(pool, seconds, noops, computing, millis):
+    took, waiting = [], deque()
+    arrivals = Arrivals(seconds, noops, computing)
+    while arrivals.go_on() or waiting:
+        for is_noop in arrivals.due():
+            began = time.perf_counter()
+            future = pool.submit(noop, 1) if is_noop else pool.submit(burn, millis / 1e3)
+            waiting.append((future, began if is_noop else None))
+        # They are looked at, for not every pool calls back.
+        for _ in range(len(waiting)):
+            future, began = waiting.popleft()
+            if not pool.is_done(future):
+                waiting.append((future, began))
+            elif began is not None:
+                took.append((time.perf_counter() - began) * 1e3)
+        time.sleep(0.001)
+    say_mix(took)
+
+
 def crash(pool, pids, tasks, millis):
     futures = [pool.submit(nap, millis / 1e3) for _ in range(int(tasks))]
     time.sleep(millis / 2e3)
@@ -230,6 +249,8 @@ def main():
     numbers = list(map(float, sys.argv[3:]))
     if workload == "workers":
         return by_workers(peer, *numbers)
+    if workload == "sets":
+        return cannot("sets", f"{sys.argv[1]}: its workers run one task at a time, where these sets have up to 64 that sleep")
     created = time.perf_counter()
     pool = peer(WORKERS)
     if workload == "start":
@@ -243,7 +264,7 @@ def main():
             crash(pool, pids, *numbers)
         else:
             {"roundtrip": roundtrip, "outstanding": outstanding, "map": map_noops, "echo": echoes,
-             "queued": queued, "cpu": cpu}[workload](pool, *numbers)
+             "queued": queued, "cpu": cpu, "mix": mix}[workload](pool, *numbers)
     if workload != "crash":
         pool.stop()
 

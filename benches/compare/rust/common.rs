@@ -118,10 +118,81 @@ impl RoundTrips {
     }
 
     pub fn say(mut self) {
-        self.micros.sort_by(f64::total_cmp);
-        say("roundtrip", self.micros[self.micros.len() / 2]);
+        say("roundtrip", percentile(&mut self.micros, 0.5));
+        say("roundtrip-p99", percentile(&mut self.micros, 0.99));
     }
 }
+
+pub fn percentile(figures: &mut [f64], share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let at = (figures.len() as f64 * share) as usize;
+    figures[at.min(figures.len() - 1)]
+}
+
+/// No-ops and tasks that compute, which come at random moments, whatever has become of those before.
+pub struct Arrivals {
+    began: Instant,
+    time: Duration,
+    /// How many a second, and when the next one comes.
+    kinds: [(f64, Duration); 2],
+    random: u64,
+    /// How long each of those that compute does.
+    pub each: Duration,
+}
+
+impl Arrivals {
+    pub fn new(args: &Args) -> Outcome<Self> {
+        let [seconds, noops, computing, millis] = args.numbers[..] else {
+            return Err("takes seconds, two numbers of tasks a second, and milliseconds".into());
+        };
+        let mut arrivals = Self {
+            began: Instant::now(),
+            time: Duration::from_secs_f64(seconds),
+            kinds: [noops, computing].map(|rate| (rate, Duration::ZERO)),
+            random: u64::from(std::process::id()),
+            each: Duration::from_secs_f64(millis / 1e3),
+        };
+        arrivals.advance(0);
+        arrivals.advance(1);
+        Ok(arrivals)
+    }
+
+    pub fn go_on(&self) -> bool {
+        self.began.elapsed() < self.time
+    }
+
+    /// Whether the next one that is due is a no-op.
+    pub fn next(&mut self) -> Option<bool> {
+        let kind = usize::from(self.kinds[1].1 < self.kinds[0].1);
+        if self.kinds[kind].1 > self.began.elapsed().min(self.time) {
+            return None;
+        }
+        self.advance(kind);
+        Some(kind == 0)
+    }
+
+    fn advance(&mut self, kind: usize) {
+        // splitmix64.
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let share = ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let (rate, due) = &mut self.kinds[kind];
+        *due += Duration::from_secs_f64(-share.max(1e-9).ln() / *rate);
+    }
+}
+
+/// Milliseconds of the no-ops.
+pub fn say_mix(mut millis: Vec<f64>) {
+    say("mix", percentile(&mut millis, 0.99));
+    say("mix-p50", percentile(&mut millis, 0.5));
+}
+
+/// aiomultiprocess's own, on four workers: milliseconds of each task, how many tasks for each that is in a worker at once.
+pub const SETS: [(&[i64], usize); 3] = [(&[0], 50), (&[50], 50), (&[-2, 200, -2], 25)];
+pub const AT_ONCE: [usize; 4] = [8, 16, 32, 64];
+pub const OF_SETS: usize = 4;
 
 /// `created` is when the pool was asked for; the runner says when it started this process.
 pub fn say_start(created: Instant) -> Outcome {

@@ -10,7 +10,10 @@ use std::{
 use actix_multiprocess::{
     Blob, NoError, Pool, PoolBuilder, Task, TaskContext, WorkerSpec, Workers,
 };
-use common::{Args, Crash, Outcome, PATIENCE, RoundTrips, Sizing, WORKERS, say};
+use common::{
+    AT_ONCE, Args, Arrivals, Crash, OF_SETS, Outcome, PATIENCE, RoundTrips, SETS, Sizing, WORKERS,
+    say,
+};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
@@ -86,6 +89,28 @@ impl Task for Burn {
     }
 }
 
+/// Waits for so many milliseconds, or holds its event loop where they are below 0.
+#[derive(Serialize, Deserialize)]
+struct Sleeps(Vec<i64>);
+
+impl Task for Sleeps {
+    const NAME: &'static str = "sleeps";
+    type Output = ();
+    type Error = NoError;
+    type State = ();
+    async fn run(self, _: TaskContext<()>) -> Result<(), NoError> {
+        for millis in self.0 {
+            let time = Duration::from_millis(millis.unsigned_abs());
+            match millis {
+                0 => tokio::task::yield_now().await,
+                1.. => sleep(time).await,
+                ..0 => std::thread::sleep(time),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Workers branch off before the system is made: they would make it for nothing, and have one of their own.
 fn main() -> Outcome {
     let workers = WorkerSpec::new()
@@ -94,6 +119,7 @@ fn main() -> Outcome {
         .task::<Nap>()
         .task::<NapAgain>()
         .task::<Burn>()
+        .task::<Sleeps>()
         .init();
     actix::System::new().block_on(measure(workers))
 }
@@ -110,6 +136,7 @@ async fn measure(workers: Workers) -> Outcome {
             return Ok(());
         }
         "workers" => return by_workers(&workers, &args).await,
+        "sets" => return sets(&workers).await,
         _ => {}
     }
     let pool = ready(&workers, WORKERS).await?;
@@ -165,6 +192,7 @@ async fn measure(workers: Workers) -> Outcome {
             }
             say("cpu", began.elapsed().as_secs_f64());
         }
+        "mix" => mix(&pool, Arrivals::new(&args)?).await?,
         "crash" => {
             let (tasks, nap) = args.tasks()?;
             crash(&pool, "crash", tasks, nap, Nap).await?;
@@ -250,6 +278,50 @@ async fn by_workers(workers: &Workers, args: &Args) -> Outcome {
         say(&format!("workers/{count}"), 1e6 / rate);
         pool.stop().await;
     }
+    Ok(())
+}
+
+async fn mix(pool: &Pool, mut arrivals: Arrivals) -> Outcome {
+    let (mut noops, mut computing) = (Vec::new(), Vec::new());
+    while arrivals.go_on() {
+        while let Some(is_noop) = arrivals.next() {
+            if is_noop {
+                let (handle, began) = (pool.submit(Noop(1)), Instant::now());
+                noops.push(tokio::task::spawn_local(async move {
+                    handle.await.map(|_| began.elapsed().as_secs_f64() * 1e3)
+                }));
+            } else {
+                computing.push(pool.submit(Burn(arrivals.each)));
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let mut millis = Vec::new();
+    for noop in noops {
+        millis.push(noop.await??);
+    }
+    for computed in join_all(computing).await {
+        computed?;
+    }
+    common::say_mix(millis);
+    Ok(())
+}
+
+async fn sets(workers: &Workers) -> Outcome {
+    let began = Instant::now();
+    for (sleeps, scale) in SETS {
+        for at_once in AT_ONCE {
+            let pool = Pool::builder(workers.clone())
+                .processes(OF_SETS)
+                .concurrency(at_once)
+                .start()
+                .await?;
+            pool.map((0..scale * at_once).map(|_| Sleeps(sleeps.to_vec())))
+                .await?;
+            pool.stop().await;
+        }
+    }
+    say("sets", began.elapsed().as_secs_f64());
     Ok(())
 }
 

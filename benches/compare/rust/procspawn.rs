@@ -5,11 +5,11 @@ mod common;
 use std::{
     collections::{BTreeSet, VecDeque},
     process,
-    thread::sleep,
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
-use common::{Args, Crash, Outcome, PATIENCE, RoundTrips, Sizing, WORKERS, cannot, say};
+use common::{Args, Arrivals, Crash, Outcome, PATIENCE, RoundTrips, Sizing, WORKERS, cannot, say};
 use procspawn::{JoinHandle, Pool};
 use serde_bytes::ByteBuf;
 
@@ -50,6 +50,11 @@ fn main() -> Outcome {
                 say(&format!("workers/{count}"), 1e6 / rate);
                 pool.kill();
             }
+            return Ok(());
+        }
+        "sets" => {
+            let why = "procspawn: its workers run one task at a time, where these sets have up to 64 that sleep";
+            cannot("sets", why);
             return Ok(());
         }
         "map" => {
@@ -109,6 +114,7 @@ fn main() -> Outcome {
             }
             say("cpu", began.elapsed().as_secs_f64());
         }
+        "mix" => mix(&pool, Arrivals::new(&args)?)?,
         "crash" => {
             let (tasks, time) = args.tasks()?;
             let handles: Vec<_> = (0..tasks).map(|_| pool.spawn(time, nap)).collect();
@@ -130,6 +136,35 @@ fn main() -> Outcome {
         other => return Err(format!("no workload {other}").into()),
     }
     pool.kill();
+    Ok(())
+}
+
+/// A thread for each task: a worker goes on when somebody has taken its last result, and they do not end in order.
+fn mix(pool: &Pool, mut arrivals: Arrivals) -> Outcome {
+    let (mut noops, mut computing) = (Vec::new(), Vec::new());
+    while arrivals.go_on() {
+        while let Some(is_noop) = arrivals.next() {
+            if is_noop {
+                let (handle, began) = (pool.spawn(1, noop), Instant::now());
+                noops.push(thread::spawn(move || {
+                    let end = handle.join();
+                    end.map(|_| began.elapsed().as_secs_f64() * 1e3)
+                }));
+            } else {
+                let handle = pool.spawn(arrivals.each, common::burn);
+                computing.push(thread::spawn(move || handle.join()));
+            }
+        }
+        sleep(Duration::from_millis(1));
+    }
+    let mut millis = Vec::new();
+    for noop in noops {
+        millis.push(noop.join().map_err(|_| "a thread panicked")??);
+    }
+    for computed in computing {
+        computed.join().map_err(|_| "a thread panicked")??;
+    }
+    common::say_mix(millis);
     Ok(())
 }
 

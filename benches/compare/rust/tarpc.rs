@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use common::{Args, Crash, Outcome, PATIENCE, RoundTrips, Sizing, WORKERS, cannot, say};
+use common::{
+    AT_ONCE, Args, Arrivals, Crash, OF_SETS, Outcome, PATIENCE, RoundTrips, SETS, Sizing, WORKERS,
+    cannot, say,
+};
 use futures_util::{StreamExt, future::join_all};
 use serde::{Deserialize, Serialize};
 use tarpc::{client, context, server, server::Channel};
@@ -33,6 +36,7 @@ trait Work {
     async fn echo(bytes: Bytes) -> Bytes;
     async fn nap(time: Duration) -> u32;
     async fn burn(time: Duration);
+    async fn sleeps(sleeps: Vec<i64>);
 }
 
 #[derive(Clone)]
@@ -51,6 +55,16 @@ impl Work for Worker {
     }
     async fn burn(self, _: context::Context, time: Duration) {
         common::burn(time);
+    }
+    async fn sleeps(self, _: context::Context, sleeps: Vec<i64>) {
+        for millis in sleeps {
+            let time = Duration::from_millis(millis.unsigned_abs());
+            match millis {
+                0 => tokio::task::yield_now().await,
+                1.. => sleep(time).await,
+                ..0 => std::thread::sleep(time),
+            }
+        }
     }
 }
 
@@ -100,6 +114,7 @@ async fn main() -> Outcome {
             }
             return Ok(());
         }
+        "sets" => return sets().await,
         "map" => {
             cannot("map", "tarpc: has no map, being a library for remote calls");
             return Ok(());
@@ -168,6 +183,7 @@ async fn main() -> Outcome {
             }
             say("cpu", began.elapsed().as_secs_f64());
         }
+        "mix" => mix(&pool, Arrivals::new(&args)?).await?,
         "crash" => {
             let (tasks, nap) = args.tasks()?;
             crash(&pool, tasks, nap).await?;
@@ -270,6 +286,56 @@ async fn rate<F: Future<Output = ()>>(
         sizing.end();
     }
     sizing.rate()
+}
+
+async fn mix(pool: &Workers, mut arrivals: Arrivals) -> Outcome {
+    let (mut noops, mut computing, mut number) = (Vec::new(), Vec::new(), 0);
+    while arrivals.go_on() {
+        while let Some(is_noop) = arrivals.next() {
+            let (client, began, each) = (pool.client(number), Instant::now(), arrivals.each);
+            number += 1;
+            if is_noop {
+                noops.push(tokio::spawn(async move {
+                    let end = client.noop(context(), 1).await;
+                    end.map(|_| began.elapsed().as_secs_f64() * 1e3)
+                }));
+            } else {
+                computing.push(tokio::spawn(
+                    async move { client.burn(context(), each).await },
+                ));
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let mut millis = Vec::new();
+    for noop in noops {
+        millis.push(noop.await??);
+    }
+    for computed in computing {
+        computed.await??;
+    }
+    common::say_mix(millis);
+    Ok(())
+}
+
+async fn sets() -> Outcome {
+    let began = Instant::now();
+    for (sleeps, scale) in SETS {
+        for at_once in AT_ONCE {
+            let pool = Workers::start(OF_SETS)?;
+            let rooms: Vec<_> = (0..OF_SETS).map(|_| Semaphore::new(at_once)).collect();
+            let calls = (0..scale * at_once).map(async |number| {
+                let _room = rooms[number % OF_SETS].acquire().await;
+                let client = pool.client(number);
+                client.sleeps(context(), sleeps.to_vec()).await
+            });
+            for end in join_all(calls).await {
+                end?;
+            }
+        }
+    }
+    say("sets", began.elapsed().as_secs_f64());
+    Ok(())
 }
 
 async fn crash(pool: &Workers, tasks: usize, nap: Duration) -> Outcome {
