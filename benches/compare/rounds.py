@@ -81,21 +81,25 @@ def descendants(pid):
 
 
 def pss(pid):
-    """MiB in memory, of shared pages a share of each."""
-    with open(f"/proc/{pid}/smaps_rollup") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+    """MiB in memory, of shared pages a share of each; nothing of a process that has ended meanwhile."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Pss:")) / 1024
+    except OSError:
+        return 0
 
 
 def cpu_seconds(pids):
-    nanos = 0
+    """How long each of their threads has had a CPU."""
+    seconds = {}
     for pid in pids:
         for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
             try:
                 with open(path) as file:
-                    nanos += int(file.read().split()[0])
+                    seconds[path] = int(file.read().split()[0]) / 1e9
             except OSError:
                 pass
-    return nanos / 1e9
+    return seconds
 
 
 def look_at_idle(driver, workers, settings):
@@ -104,7 +108,9 @@ def look_at_idle(driver, workers, settings):
     everyone = [driver.pid, *descendants(driver.pid)]
     before = cpu_seconds(everyone)
     time.sleep(settings["idle"])
-    figures = {"idle-cpu": (cpu_seconds(everyone) - before) / settings["idle"] * 100}
+    # Of a thread that has ended meanwhile nobody knows what it had since.
+    seconds = sum(after - before.get(path, 0) for path, after in cpu_seconds(everyone).items())
+    figures = {"idle-cpu": seconds / settings["idle"] * 100}
     figures["memory-all"] = sum(map(pss, everyone))
     if workers:
         figures["memory"] = sum(map(pss, workers)) / len(workers)
