@@ -208,6 +208,13 @@ impl<A> PoolBuilder<A> {
 
     /// Sets who decides which worker gets a task. Default: [`LeastLoaded`](crate::LeastLoaded).
     ///
+    /// By default tasks that take 50 µs or less, as far as their workers know, are kept together, because waking a worker costs more
+    /// than they do. One worker gets them until it has enough for 50 µs. And where there are more workers than CPUs, as many as there
+    /// are CPUs get them (more if those run fewer than 16 at once), and the others sleep: a task that finds all of those with as many
+    /// as they run waits for one of them, for a fraction of a millisecond as a rule, and for two or three if they say nothing any more.
+    /// This is not so where workers have [CPUs of their own](crate::ProcessLimits::affinity), and nothing of it where another
+    /// routing is set, which is asked about each task.
+    ///
     /// Tasks with a [`key`](crate::Submit::key) go where that is at home.
     pub fn routing(mut self, routing: impl Routing) -> Self {
         // What the pool does by itself, without asking.

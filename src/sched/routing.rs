@@ -101,7 +101,8 @@ pub trait Routing: Send + 'static {
     }
 }
 
-/// The worker with the fewest tasks; among equals they take turns. The default.
+/// The worker with the fewest tasks; among equals they take turns. The default, which keeps tasks together that take no time
+/// ([`PoolBuilder::routing`](crate::PoolBuilder::routing)).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeastLoaded;
 

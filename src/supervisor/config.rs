@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    config::PoolConfig,
+    config::{Affinity, PoolConfig},
     error::near_names,
     sched::{IN_ONE_PIECE, ReadAhead, RestartRules, RetryRules},
     supervisor::{Captures, Launch},
@@ -98,6 +98,10 @@ const AHEAD: Duration = Duration::from_micros(200);
 /// In so many bytes: a socket's buffer, about.
 const AHEAD_BYTES: usize = 256 * 1024;
 
+/// Workers that may have so many tasks for each CPU are awake before others are woken for quick tasks. With that many, the default
+/// concurrency, being woken costs each of them about as much as it takes; with fewer the others are rather woken.
+const ROOM: usize = 16;
+
 // What was cut into parts may start behind what was sent later.
 const _: () = assert!(IN_ONE_PIECE <= PART_BYTES);
 
@@ -106,10 +110,18 @@ impl Config {
     pub(crate) fn read_ahead(&self) -> Option<ReadAhead> {
         // Where memory is limited a worker is looked at before each task that it gets; a process for one task gets one.
         let not = self.weighs_memory() || self.one_life;
+        // Where workers are bound to CPUs of their own, those that are awake may all be bound to one.
+        let bound = self.knobs.limits.affinity != Affinity::Inherit;
         (!not).then(|| ReadAhead {
             time: AHEAD,
             bytes: AHEAD_BYTES,
             started: self.concurrency as usize + UNREPORTED,
+            cpus: if bound {
+                usize::MAX
+            } else {
+                self.lineage.cpus as usize
+            },
+            room: ROOM,
         })
     }
 

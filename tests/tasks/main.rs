@@ -17,6 +17,7 @@ mod cancel_latency;
 mod cartesian;
 mod circuit;
 mod codec_threads;
+mod crew;
 mod dispatch;
 mod failure_hook;
 mod faults;

@@ -109,9 +109,11 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         any
     }
 
-    /// When somebody has to look again: a limit is due, or a task may run again.
+    /// When somebody has to look again: a limit is due, a task may run again, or the crew is to be looked at.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let released = self.later.first().map(|(at, _)| at);
-        self.clocks.next().into_iter().chain(released).min()
+        let looks = self.crew.due();
+        let all = self.clocks.next().into_iter().chain(released).chain(looks);
+        all.min()
     }
 }

@@ -35,6 +35,10 @@ pub(crate) struct ReadAhead {
     pub(crate) bytes: usize,
     /// How many tasks a worker may have started at most without having said the end of.
     pub(crate) started: usize,
+    /// How many workers can compute at the same time.
+    pub(crate) cpus: usize,
+    /// For each of those, workers that may have so many tasks at once are awake before others are woken for quick ones.
+    pub(crate) room: usize,
 }
 
 impl ReadAhead {

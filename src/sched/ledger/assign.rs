@@ -10,11 +10,12 @@ use crate::{
         ledger::{
             At, Dispatch, Divide, Ledger, Name, Seat, Work,
             ahead::IN_ONE_PIECE,
+            ask::Asked,
+            crew::Called,
             keys::{Home, candidates},
             place::{Flight, Place},
         },
-        router::Picked,
-        routing::{TaskMeta, WorkerLoad},
+        routing::TaskMeta,
     },
     task::{Key, Priority, TaskId},
 };
@@ -50,11 +51,11 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             self.fill_quarantine(&mut touched);
         }
         if self.lined > 0 {
-            self.fill_reserved(awaited_only, &mut touched);
+            self.fill_reserved(awaited_only, &now, &mut touched);
         }
         // Nobody overtakes the next one, so an exclusive task gets its empty worker in the end.
         while let Some(id) = self.next(awaited_only, &now) {
-            match self.advance(id, awaited_only) {
+            match self.advance(id, awaited_only, &now) {
                 Step::Sent(seat) => touched(seat),
                 Step::Kept => {}
                 Step::Blocked => break,
@@ -66,12 +67,17 @@ impl<P: Work, R: Divide> Ledger<P, R> {
     }
 
     /// Workers that are empty and were kept free for one task get it.
-    fn fill_reserved(&mut self, awaited_only: bool, touched: &mut impl FnMut(Seat)) {
+    fn fill_reserved(
+        &mut self,
+        awaited_only: bool,
+        now: &impl Fn() -> Instant,
+        touched: &mut impl FnMut(Seat),
+    ) {
         for index in 0..self.places.len() {
             let place = self.places.get(index);
             let ready = place.filter(|place| place.admits(true) && place.is_reserved(awaited_only));
             if let Some((_, id)) = ready.and_then(|place| place.reserved)
-                && let Step::Sent(seat) = self.advance(id, awaited_only)
+                && let Step::Sent(seat) = self.advance(id, awaited_only, now)
             {
                 touched(seat);
             }
@@ -79,15 +85,21 @@ impl<P: Work, R: Divide> Ledger<P, R> {
     }
 
     /// The turn of a waiting task has come. With `awaited_only` nobody is kept free for tasks that nobody awaits.
-    fn advance(&mut self, id: TaskId, awaited_only: bool) -> Step {
+    fn advance(&mut self, id: TaskId, awaited_only: bool, now: &impl Fn() -> Instant) -> Step {
         let Some(task) = self.tasks.get(id.get()) else {
             // Not reachable: who settles leaves first.
             return Step::Blocked;
         };
         let (name, terms, at, count) = (task.name, task.terms, task.at, task.count);
         if count > 1 {
-            let choice = self.pick_for_bundle(id, awaited_only);
-            if choice.is_none() {
+            let choice = match self.pick_of_crew(id, awaited_only, now) {
+                Called::To(choice) => Some(choice),
+                Called::Wait => return Step::Blocked,
+                Called::Any => self.pick_for_bundle(id, awaited_only),
+            };
+            if let Some(choice) = &choice {
+                self.recruit(id, choice);
+            } else {
                 if !self.admits_one(awaited_only) {
                     return Step::Blocked;
                 }
@@ -106,14 +118,22 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             return Step::Kept;
         }
         let choice = match terms.key {
-            None => self.pick_favourite(id, awaited_only).or_else(|| {
-                let choice = (self.pick(id, terms.exclusive, awaited_only))
-                    .or_else(|| self.pick_ahead(id, awaited_only));
-                if let Some(choice) = &choice {
-                    self.favour(id, choice);
+            None => match self.pick_favourite(id, awaited_only) {
+                Some(choice) => Some(choice),
+                None => {
+                    let choice = match self.pick_of_crew(id, awaited_only, now) {
+                        Called::To(choice) => Some(choice),
+                        Called::Wait => return Step::Blocked,
+                        Called::Any => (self.pick(id, terms.exclusive, awaited_only))
+                            .or_else(|| self.pick_ahead(id, awaited_only)),
+                    };
+                    if let Some(choice) = &choice {
+                        self.favour(id, choice);
+                        self.recruit(id, choice);
+                    }
+                    choice
                 }
-                choice
-            }),
+            },
             Some(key) => {
                 let Some(index) = self.home(key) else {
                     return Step::Blocked;
@@ -222,45 +242,6 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         Some((index, None))
     }
 
-    /// Asks the routing.
-    fn ask(&mut self, id: TaskId, admits: impl Fn(&Place) -> bool) -> Asked {
-        let places = self.places.iter().enumerate();
-        let free = places.filter(|(_, place)| admits(place));
-        self.offers.clear();
-        self.offers.extend(free.map(|(index, place)| {
-            let capacity = place.credits.limit() as usize;
-            let load = WorkerLoad::new(place.slot, place.credits.used() as usize, capacity);
-            (load, place.epoch, index)
-        }));
-        // While one worker takes the place of another both are there: the younger is the slot's.
-        (self.offers).sort_unstable_by_key(|(load, epoch, _)| (load.slot, u64::MAX - epoch));
-        (self.offers).dedup_by_key(|(load, ..)| load.slot);
-        self.loads.clear();
-        (self.loads).extend(self.offers.iter().map(|(load, ..)| *load));
-        let Some(task) = self.tasks.get(id.get()).filter(|_| !self.loads.is_empty()) else {
-            return Asked::Wait;
-        };
-        let name = self.names.get(usize::from(task.name));
-        let meta = TaskMeta {
-            name: name.map_or("", |name| name.name),
-            id,
-            priority: task.terms.priority,
-            exclusive: task.terms.exclusive,
-            attempt: task.spent.attempt(),
-            bytes: task.bytes as usize,
-        };
-        match self.router.pick(&meta, &self.loads) {
-            Picked::Wait => Asked::Wait,
-            Picked::Replaced => Asked::Replaced,
-            Picked::Worker(slot) => {
-                let found = self.offers.iter().find(|(load, ..)| load.slot == slot);
-                found.map_or(Asked::Wait, |(_, _, index)| {
-                    Asked::Chosen((*index, Some(Box::new(meta))))
-                })
-            }
-        }
-    }
-
     /// A task that waits nowhere any more is on its way.
     pub(super) fn send(&mut self, id: TaskId, (index, picked): Choice) -> Seat {
         let seat = seat(index);
@@ -335,12 +316,4 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             }
         }
     }
-}
-
-/// What asking a routing has led to.
-enum Asked {
-    Chosen(Choice),
-    Wait,
-    /// There is none any more.
-    Replaced,
 }

@@ -87,18 +87,12 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         let Some(most) = self.ahead.filter(|_| !alone) else {
             return 1;
         };
-        let serving = self
-            .places
-            .iter()
-            .filter(|place| place.open && place.serves());
-        let paces =
-            serving.filter_map(|place| place.paces.get(usize::from(name)).copied().flatten());
         let fits = |slowest: u32| most.nanos() / PART / u64::from(slowest.max(1));
-        let fits = paces.max().map_or(1, fits);
+        let fits = self.slowest(name, &most).map_or(1, fits);
         u32::try_from(fits).unwrap_or(u32::MAX).max(1)
     }
 
-    fn is_limited(&self, name: u16) -> bool {
+    pub(super) fn is_limited(&self, name: u16) -> bool {
         let name = self.names.get(usize::from(name));
         name.is_none_or(|name| name.limit.is_some())
     }

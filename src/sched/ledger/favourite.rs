@@ -21,6 +21,12 @@ pub(super) struct Favourite {
     left: u64,
 }
 
+impl Favourite {
+    pub(super) fn is(&self, index: usize) -> bool {
+        self.index == index
+    }
+}
+
 impl<P: Work, R: Divide> Ledger<P, R> {
     /// Sends a task without a key to whoever is favoured, if that may have it.
     pub(super) fn pick_favourite(&mut self, id: TaskId, awaited_only: bool) -> Option<Choice> {

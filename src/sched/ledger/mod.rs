@@ -6,12 +6,14 @@
 
 mod again;
 mod ahead;
+mod ask;
 mod assign;
 mod awaited;
 mod blame;
 mod bundle;
 mod by_class;
 mod clocks;
+mod crew;
 mod expire;
 mod favourite;
 mod flight;
@@ -46,6 +48,7 @@ use crate::{
             blame::Blame,
             by_class::ByClass,
             clocks::Clocks,
+            crew::Crew,
             favourite::Favourite,
             keys::Keys,
             line::{Line, Order},
@@ -169,6 +172,7 @@ pub(crate) struct Ledger<P, R> {
     clocks: Clocks,
     cursor: usize,
     favourite: Option<Favourite>,
+    crew: Crew,
 }
 
 impl<P: Work, R: Divide> Ledger<P, R> {
@@ -213,6 +217,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
             clocks: Clocks::default(),
             cursor: 0,
             favourite: None,
+            crew: Crew::default(),
         }
     }
 

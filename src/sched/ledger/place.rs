@@ -111,6 +111,8 @@ pub(super) struct Place {
     pub(super) quiet: HashSet<u16>,
     /// How long tasks of each name take here, in nanoseconds, where that is known. Empty for none.
     pub(super) paces: Vec<Option<u32>>,
+    /// It has said the end of something, or had nothing to do, since it was looked at.
+    pub(super) heard: bool,
     /// The sum of what its flights take.
     pub(super) work: u64,
     /// The bytes of their values.
@@ -139,6 +141,7 @@ impl Place {
             bundles: BTreeSet::new(),
             quiet: HashSet::new(),
             paces: Vec::new(),
+            heard: false,
             work: 0,
             bytes: 0,
             outbox: VecDeque::new(),
@@ -179,6 +182,7 @@ impl Place {
     pub(super) fn take(&mut self, exclusive: bool, flight: Flight) -> Ticket {
         let (ticket, count) = (self.next_ticket, flight.count);
         self.next_ticket += u64::from(count);
+        self.heard |= self.credits.used() == 0;
         self.work = self.work.saturating_add(flight.work());
         if count > 1 {
             self.bundles.insert(ticket);

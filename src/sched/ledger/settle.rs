@@ -85,6 +85,7 @@ impl<P: Work, R: Divide> Ledger<P, R> {
         let flight = place
             .give_back(ticket, ran)
             .ok_or(Violation::SettledTicket(ticket))?;
+        place.heard = true;
         let slot = place.slot;
         self.gone(slot, &flight);
         Ok(flight)

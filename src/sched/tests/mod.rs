@@ -5,6 +5,7 @@
 
 mod a_suspect_runs_with_nobody_else;
 mod a_task_given_back_runs_elsewhere_or_settles;
+mod quick_tasks_wake_no_more_workers_than_there_are_cpus;
 mod the_start_of_what_has_limits_is_always_known;
 mod what_a_worker_drops_for_its_own_end_is_lost_with_it;
 mod what_an_exclusive_task_waited_for_is_free_for_others;

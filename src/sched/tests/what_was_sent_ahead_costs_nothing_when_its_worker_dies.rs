@@ -30,6 +30,8 @@ fn ahead() -> Ledger<(), &'static str> {
         time: Duration::from_micros(200),
         bytes: 1 << 20,
         started: STARTED,
+        cpus: usize::MAX,
+        room: 1,
     });
     ledger.close(B);
     ledger.quiet(A, 0, true).unwrap();
@@ -116,6 +118,8 @@ fn nothing_waits_in_a_worker_that_may_not() {
             time: Duration::from_micros(200),
             bytes: 200,
             started: STARTED,
+            cpus: usize::MAX,
+            room: 1,
         });
         if let Some(nanos) = nanos {
             ledger.paced(A, 0, nanos).unwrap();

@@ -33,13 +33,13 @@ impl State {
 }
 
 impl PoolCore {
-    /// Gives waiting tasks to workers with credit, and wakes those.
+    /// Gives waiting tasks to workers with credit, and wakes those; and whoever keeps the time, if some wait until a time.
     pub(super) fn assign(&self, state: &mut State) {
-        if state.paused {
-            return;
+        if !state.paused {
+            let awaited_only = self.results.is_over();
+            state.dispatch(awaited_only);
         }
-        let awaited_only = self.results.is_over();
-        state.dispatch(awaited_only);
+        state.set_alarm();
     }
 
     /// Results have crossed their limit: closes or opens the gate for what nobody awaits.
@@ -121,7 +121,6 @@ impl PoolCore {
     /// There may be room, credit, or nothing left. What follows from it outside this crate is left to `after`.
     pub(super) fn freed(&self, state: &mut State, after: &mut After) {
         self.assign(state);
-        state.set_alarm();
         after.replaced = state.ledger.take_replaced().or(after.replaced.take());
         let limit = self.queue_limit();
         if state.full && state.ledger.quantities().waiting < limit {

@@ -99,6 +99,7 @@ impl PoolCore {
                 any = true;
                 self.requeued(state);
             }
+            any |= state.ledger.look(now);
             if any {
                 self.freed(state, &mut after);
             }

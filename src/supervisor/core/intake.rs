@@ -105,7 +105,6 @@ impl PoolCore {
                     state.ledger.expedite(id);
                 }
                 self.assign(state);
-                state.set_alarm();
                 replaced = state.ledger.take_replaced();
             }
             accepted
@@ -196,7 +195,6 @@ impl PoolCore {
                 }
             }
             self.assign(state);
-            state.set_alarm();
             after.replaced = state.ledger.take_replaced();
             // What has limits is looked after one by one, but for that to run.
             let run_only = |name: &u16| {

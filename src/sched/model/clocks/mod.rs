@@ -86,6 +86,8 @@ impl World {
             time: Duration::from_micros(200),
             bytes: 1 << 20,
             started: 1000,
+            cpus: usize::MAX,
+            room: 1,
         });
         for worker in 0..WORKERS {
             up(&mut ledger, worker);

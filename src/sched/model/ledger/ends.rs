@@ -135,6 +135,16 @@ impl Pool {
         }
     }
 
+    pub(super) fn look(&mut self) -> &'static str {
+        let (looked, late) = self.reference.look();
+        assert_eq!(self.ledger.look(self.now()), looked);
+        if late {
+            "one of the crew was late"
+        } else {
+            "nobody of the crew was late"
+        }
+    }
+
     pub(super) fn abandon(&mut self, index: usize, ticket: Ticket) -> &'static str {
         let found = self.ledger.abandon(seat(index), ticket);
         let flights = &mut self.reference.workers[index].flights;

@@ -40,6 +40,8 @@ pub(super) enum Event {
     Dropped(usize, Ticket, bool),
     Failed(usize, Ticket),
     Release,
+    /// When that is due.
+    Look,
     Revoked(usize, Ticket),
     Cancel(u64, bool),
     Abandon(usize, Ticket),
@@ -75,6 +77,10 @@ impl Pool {
                 3 => Event::Finished(index, ticket),
                 _ => Event::Lost(index, Doing::Tasks, true, false),
             };
+        }
+        // Nobody waits for long.
+        if self.reference.look.is_some() && random.odds(1, 4) {
+            return Event::Look;
         }
         let worker = &workers[slot];
         let tickets: Vec<Ticket> = worker.flights.iter().map(|flight| flight.ticket).collect();

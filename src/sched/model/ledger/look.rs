@@ -64,6 +64,10 @@ impl Pool {
         assert_eq!(found.waiting + found.in_flight, reference.tasks.len());
         assert_eq!(found.bytes, reference.bytes());
         assert_eq!(self.ledger.is_empty(), reference.tasks.is_empty());
+        // Whoever waits for the crew is looked after.
+        assert_eq!(self.ledger.waits_for_crew(), reference.look.is_some());
+        let due = self.ledger.next_due();
+        assert!(reference.look.is_none() || due.is_some());
         let index = run.random.below(reference.workers.len());
         let worker = &reference.workers[index];
         assert_eq!(self.ledger.in_flight(seat(index)), worker.flights.len());

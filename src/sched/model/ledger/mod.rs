@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What must have happened in a run of any length.
-const EVERYTHING: [&str; 52] = [
+const EVERYTHING: [&str; 54] = [
     "a name there is not",
     "a run",
     "a run of which some had not",
@@ -57,6 +57,7 @@ const EVERYTHING: [&str; 52] = [
     "not sent",
     "nothing assigned",
     "nothing lost",
+    "one of the crew was late",
     "paced",
     "poisoned",
     "quiet",
@@ -74,6 +75,7 @@ const EVERYTHING: [&str; 52] = [
     "started",
     "up in quarantine",
     "up",
+    "waited for the crew",
     "waiting taken",
 ];
 

@@ -98,7 +98,9 @@ pub(super) fn seat(index: usize) -> Seat {
 impl Pool {
     pub(super) fn new(run: &mut Run<Event>) -> Self {
         let random = &mut run.random;
-        let workers = random.between(1, 4);
+        // Seldom so many that not all of them are called for bundles.
+        let most = if random.odds(1, 4) { 7 } else { 4 };
+        let workers = random.between(1, most);
         let attempts = [(); 3].map(|()| random.between(1, 4) as u32);
         let limits: Vec<Option<usize>> = (0..random.between(1, 3))
             .map(|_| random.odds(1, 3).then(|| random.between(1, 4)))
@@ -125,6 +127,8 @@ impl Pool {
             time: Duration::from_nanos(random.between(100, 6000) as u64),
             bytes: random.between(1, 400),
             started: random.between(1, 12),
+            cpus: random.between(1, 3),
+            room: random.between(1, 8),
         });
         let mut ledger = Ledger::new(names, rules, routing, born);
         if let Some(most) = ahead {
@@ -141,6 +145,10 @@ impl Pool {
                 custom,
                 ahead,
                 favourite: None,
+                crew: Vec::new(),
+                look: None,
+                seats: 0,
+                waited: false,
                 sent_as_one: false,
                 now: 0,
                 ages_from: None,
@@ -259,6 +267,10 @@ impl Pool {
             }
             Event::Failed(index, ticket) => self.failed(index, ticket),
             Event::Release => self.release(),
+            Event::Look => {
+                self.reference.now += 1;
+                self.look()
+            }
             Event::Cancelled(index, ticket, started) => {
                 let found = self.ledger.cancelled(seat(index), ticket, started);
                 let expected = self.reference.cancelled(index, ticket, started);
@@ -304,14 +316,7 @@ impl Pool {
                 self.reference.workers[index].open = true;
                 "reopened"
             }
-            Event::Retire(index) => {
-                self.ledger.retire(seat(index));
-                self.reference.workers[index].retired = true;
-                let quarantine = &mut self.reference.quarantine;
-                quarantine.take_if(|quarantine| *quarantine == index);
-                self.reference.dissolve(index);
-                "retired"
-            }
+            Event::Retire(index) => self.retire(index),
             Event::TakeWaiting => self.take_waiting(),
             Event::TakeFlights => self.take_flights(),
         }

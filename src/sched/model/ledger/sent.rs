@@ -17,6 +17,7 @@ impl Pool {
             worker.flights.len() > worker.credits as usize
         };
         match to[..] {
+            _ if self.reference.waited => "waited for the crew",
             _ if self.reference.sent_as_one => "several sent as one",
             _ if to.iter().any(more) => "sent ahead",
             [] if kept > 0 => "kept for something of their own",

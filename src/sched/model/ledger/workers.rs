@@ -1,4 +1,4 @@
-//! Workers that come.
+//! Workers that come, and those that are to go.
 
 use super::pool::{Pool, seat};
 use crate::{sched::model::reference::Worker, task::Slot};
@@ -20,6 +20,7 @@ impl Pool {
         };
         assert_eq!(found, seat(index));
         self.epochs += 1;
+        self.reference.seats = self.reference.seats.max(index + 1);
         self.reference.workers[index] = Worker {
             alive: true,
             epoch: self.epochs,
@@ -41,5 +42,14 @@ impl Pool {
             }
         }
         "up"
+    }
+
+    pub(super) fn retire(&mut self, index: usize) -> &'static str {
+        self.ledger.retire(seat(index));
+        self.reference.workers[index].retired = true;
+        let quarantine = &mut self.reference.quarantine;
+        quarantine.take_if(|quarantine| *quarantine == index);
+        self.reference.dissolve(index);
+        "retired"
     }
 }

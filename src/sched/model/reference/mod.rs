@@ -2,6 +2,7 @@
 //!
 //! Nothing of the ledger's own is used here but the values it takes and gives.
 
+mod crew;
 mod next;
 mod reports;
 mod worker;
@@ -93,6 +94,13 @@ pub(super) struct Reference {
     pub(super) ahead: Option<ReadAhead>,
     /// Which worker, of which epoch, quick tasks go to, and for how much longer.
     pub(super) favourite: Option<(usize, u64, u128)>,
+    /// Which workers, of which epochs, quick tasks are for, and since when somebody is to look at them.
+    pub(super) crew: Vec<(usize, u64)>,
+    pub(super) look: Option<u64>,
+    /// How many workers there have been at once.
+    pub(super) seats: usize,
+    /// Somebody waited for the crew in the last assignment.
+    pub(super) waited: bool,
     /// The last assignment sent several tasks as one.
     pub(super) sent_as_one: bool,
     /// In tenths of a second.
@@ -196,6 +204,7 @@ impl Reference {
         task.at = At::Flight(slot, worker.issued);
         worker.outbox.push(worker.issued);
         worker.left = worker.left.map(|left| left - 1);
+        worker.heard |= worker.flights.is_empty();
         worker.flights.push(Flight {
             ticket: worker.issued,
             id,

@@ -1,6 +1,6 @@
 //! Which task goes next, and which workers it may go to: all that wait are looked at each time.
 
-use super::{At, Reference, Task};
+use super::{At, Reference, Task, crew::Called};
 use crate::sched::ledger::candidates;
 
 /// What the turn of a task leads to.
@@ -22,7 +22,7 @@ impl Reference {
     }
 
     /// Whether a worker is kept free for a task; with `awaited_only` for one that is awaited.
-    fn is_reserved(&self, index: usize, awaited_only: bool) -> bool {
+    pub(super) fn is_reserved(&self, index: usize, awaited_only: bool) -> bool {
         let reserved = self.workers[index].reserved;
         reserved.is_some_and(|id| !awaited_only || self.awaited.contains(&id))
     }
@@ -83,6 +83,11 @@ impl Reference {
         let Some(key) = terms.key else {
             if let Some(favourite) = self.goes_to_favourite(&task, awaited_only) {
                 return Turn::Goes(vec![favourite]);
+            }
+            match self.call(&task, 1, awaited_only) {
+                Called::To(free) => return Turn::Goes(free),
+                Called::Wait => return Turn::Blocked,
+                Called::Any => {}
             }
             let mut free: Vec<usize> = (0..self.workers.len()).collect();
             free.retain(|index| {
@@ -169,6 +174,11 @@ impl Reference {
     /// Several that are one go where there is room for all of them, or each by itself where there is for one.
     fn turn_of_many(&mut self, id: u64, tasks: u32, awaited_only: bool) -> Turn {
         let task = self.task(id).unwrap().clone();
+        match self.call(&task, tasks, awaited_only) {
+            Called::To(free) => return Turn::Goes(free),
+            Called::Wait => return Turn::Blocked,
+            Called::Any => {}
+        }
         let limited = self.limits[usize::from(task.name)].is_some();
         let mut free: Vec<usize> = Vec::new();
         if let Some(most) = self.ahead
@@ -234,6 +244,7 @@ impl Reference {
         let mut to = to.iter().copied();
         let mut kept = 0;
         self.sent_as_one = false;
+        self.waited = false;
         if let Some(id) = self.next_suspect() {
             let inquests = self.inquests.iter_mut();
             let mut own = inquests.filter(|inquest| inquest.open.contains(&id));
@@ -255,11 +266,18 @@ impl Reference {
                 Turn::Goes(free) => {
                     let to = to.next();
                     let task = self.task(id).unwrap().clone();
-                    if task.terms.key.is_none()
-                        && self.chain(id) == 1
-                        && let Some(to) = to
+                    let tasks = self.chain(id);
+                    if let Some(to) = to
+                        && task.terms.key.is_none()
                     {
-                        self.favours(&task, awaited_only, to);
+                        let one = tasks == 1;
+                        let favoured = one && self.goes_to_favourite(&task, awaited_only).is_some();
+                        if one {
+                            self.favours(&task, awaited_only, to);
+                        }
+                        if !favoured {
+                            self.recruits(&task, tasks, to);
+                        }
                     }
                     self.goes(id, &free, to);
                 }

@@ -64,6 +64,7 @@ impl Reference {
         let worker = &mut self.workers[slot];
         let at = worker.expects(ticket)?;
         let flight = worker.flights.remove(at);
+        worker.heard = true;
         if !ran {
             worker.unsent();
         }
@@ -89,6 +90,7 @@ impl Reference {
             return self.ended(slot, ticket, true);
         }
         self.workers[slot].flights.retain(|flight| flight.id != id);
+        self.workers[slot].heard = true;
         let task = self.task_mut(id);
         task.ran = true;
         task.spent[1] += 1;
@@ -160,6 +162,7 @@ impl Reference {
             return Err(Violation::GivenBackStarted(ticket));
         }
         let flight = worker.flights.remove(at);
+        worker.heard = true;
         worker.unsent();
         if flight.abandoned {
             return Ok(None);

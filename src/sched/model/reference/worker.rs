@@ -41,6 +41,8 @@ pub(in crate::sched::model) struct Worker {
     pub(in crate::sched::model) outbox: Vec<Ticket>,
     pub(in crate::sched::model) flights: Vec<Flight>,
     pub(in crate::sched::model) quiet: Vec<u16>,
+    /// It has said the end of something, or had nothing to do, since it was looked at.
+    pub(in crate::sched::model) heard: bool,
     /// What it said last of each name that it has said anything of.
     pub(in crate::sched::model) paces: Vec<(u16, u32)>,
 }
