@@ -138,6 +138,7 @@ impl Pool {
     pub(super) fn look(&mut self) -> &'static str {
         let (looked, late) = self.reference.look();
         assert_eq!(self.ledger.look(self.now()), looked);
+        self.assign();
         if late {
             "one of the crew was late"
         } else {

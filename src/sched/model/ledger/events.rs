@@ -40,7 +40,7 @@ pub(super) enum Event {
     Dropped(usize, Ticket, bool),
     Failed(usize, Ticket),
     Release,
-    /// When that is due.
+    /// When that is due, and what follows.
     Look,
     Revoked(usize, Ticket),
     Cancel(u64, bool),
@@ -79,7 +79,7 @@ impl Pool {
             };
         }
         // Nobody waits for long.
-        if self.reference.look.is_some() && random.odds(1, 4) {
+        if self.reference.look.is_some() && random.odds(1, 2) {
             return Event::Look;
         }
         let worker = &workers[slot];

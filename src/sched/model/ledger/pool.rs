@@ -127,8 +127,8 @@ impl Pool {
             time: Duration::from_nanos(random.between(100, 6000) as u64),
             bytes: random.between(1, 400),
             started: random.between(1, 12),
-            cpus: random.between(1, 3),
-            room: random.between(1, 8),
+            cpus: [1, 1, 2, 3][random.below(4)],
+            room: random.between(1, 4),
         });
         let mut ledger = Ledger::new(names, rules, routing, born);
         if let Some(most) = ahead {

@@ -34,7 +34,7 @@ impl Pool {
             self.reference.quarantine = Some(index);
             return "up in quarantine";
         }
-        if self.epochs.is_multiple_of(2) {
+        if !self.epochs.is_multiple_of(3) {
             // Or what is quick would seldom be known in time.
             for name in 0..u16::try_from(self.reference.limits.len()).unwrap() {
                 self.ledger.paced(found, name, 150).unwrap();
