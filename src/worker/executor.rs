@@ -29,7 +29,7 @@ use tokio::task::AbortHandle;
 use crate::{
     error::capture,
     task::{IdMap, Scope, WorkerEnv},
-    wire::{Outcome, Payload, WorkerFrame},
+    wire::{Outcome, Payload},
     worker::{
         Ended, LocalFuture, Program,
         batch::Batch,
@@ -186,7 +186,7 @@ impl Executor {
     ) {
         let ticket = scope.ticket;
         self.active.set(self.active.get() + 1);
-        self.out.frame(&WorkerFrame::Started { ticket });
+        self.out.started(ticket);
         self.spawn(Tracked::pending(name, scope, Rc::clone(self), future, born));
     }
 

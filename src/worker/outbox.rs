@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     io::{self, IoSlice},
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
@@ -32,6 +33,8 @@ pub(crate) struct Outbox {
     writer: RefCell<FrameWriter<WorkerFrame>>,
     /// Results of tasks in a row, from this ticket on, which share a frame.
     run: RefCell<Run<u64>>,
+    /// Tasks that were pending at their first poll, of whose starts the host has not been told: who ends first need not be.
+    starts: RefCell<VecDeque<u64>>,
     /// When the first frame that is still here was queued.
     since: Cell<Option<Instant>>,
     /// How many ends of tasks are in here.
@@ -46,6 +49,7 @@ impl Outbox {
             stream,
             writer: RefCell::new(FrameWriter::new()),
             run: RefCell::default(),
+            starts: RefCell::default(),
             since: Cell::new(None),
             unreported: Cell::new(0),
             session: RefCell::new(None),
@@ -78,12 +82,40 @@ impl Outbox {
         }
     }
 
+    /// A task was pending at its first poll, which the host has not been told of.
+    pub(crate) fn started(&self, ticket: u64) {
+        self.starts.borrow_mut().push_back(ticket);
+    }
+
+    /// A task has ended, of whose start nothing need be said any more.
+    fn ended(&self, ticket: u64) {
+        let mut starts = self.starts.borrow_mut();
+        // They end as they have started, as a rule.
+        if starts.front() == Some(&ticket) {
+            starts.pop_front();
+        } else if let Some(at) = starts.iter().position(|other| *other == ticket) {
+            starts.remove(at);
+        }
+    }
+
+    /// Says who has started, before what comes now.
+    pub(crate) fn tell_starts(&self) {
+        let mut starts = self.starts.borrow_mut();
+        for ticket in starts.drain(..) {
+            let frame = WorkerFrame::Started { ticket };
+            if self.writer.borrow_mut().frame(&frame).is_err() {
+                self.broken.set(true);
+            }
+        }
+    }
+
     /// A task has ended well with this value, which has no attachments. Returns whether that is all there is to do.
     pub(crate) fn done(&self, ticket: u64, payload: &Payload) -> bool {
         let body = payload.body();
         if !payload.attachments().is_empty() || !Run::<u64>::takes(body.len()) {
             return false;
         }
+        self.ended(ticket);
         self.make_way(ticket, |run| run.has_room(body.len()));
         self.run.borrow_mut().push(|| ticket, body);
         self.unreported.set(self.unreported.get() + 1);
@@ -123,6 +155,7 @@ impl Outbox {
 
     pub(crate) fn frame(&self, frame: &WorkerFrame) {
         self.seal();
+        self.tell_starts();
         // Only a frame over 4 GiB fails, and these have no tail.
         if self.writer.borrow_mut().frame(frame).is_err() {
             self.broken.set(true);
@@ -135,6 +168,7 @@ impl Outbox {
         header: impl FnOnce(u64) -> WorkerFrame,
         payload: &Payload,
     ) {
+        self.ended(ticket);
         self.seal();
         self.unreported.set(self.unreported.get() + 1);
         let part = WorkerFrame::Part { ticket };
@@ -158,6 +192,7 @@ impl Outbox {
     /// The position behind everything queued so far.
     pub(crate) fn mark(&self) -> u64 {
         self.seal();
+        self.tell_starts();
         self.writer.borrow().mark()
     }
 
@@ -168,7 +203,9 @@ impl Outbox {
 
     /// Whether nothing waits here.
     pub(crate) fn is_empty(&self) -> bool {
-        self.writer.borrow().is_empty() && self.run.borrow().head().is_none()
+        self.writer.borrow().is_empty()
+            && self.run.borrow().head().is_none()
+            && self.starts.borrow().is_empty()
     }
 
     /// Whether so many ends of tasks have yet to be written that no other may start: what the host has not heard of by then may
@@ -195,7 +232,8 @@ impl Outbox {
 
     /// Whether the frames here must not wait any longer, after a poll that lasted from `began` to `now` and so `took`.
     pub(crate) fn is_due(&self, began: Instant, now: Instant, took: Duration) -> bool {
-        let pending = self.writer.borrow().pending() + self.run.borrow().pending();
+        let starts = self.starts.borrow().len();
+        let pending = self.writer.borrow().pending() + self.run.borrow().pending() + starts;
         if pending == 0 {
             return false;
         }
@@ -210,7 +248,7 @@ impl Outbox {
                 .is_some_and(|since| now.saturating_duration_since(since) > TURN_TIME)
     }
 
-    /// Writes as much as the socket takes. Ready when nothing is left.
+    /// Writes as much as the socket takes. Ready when nothing is left but starts that nothing has been said of.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.broken.get() {
             return Poll::Ready(Err(io::Error::other("a frame could not be encoded")));
@@ -234,6 +272,7 @@ impl Outbox {
 
     /// Writes from wherever a result was made; what the socket does not take, the session goes on with.
     pub(crate) fn flush_now(&self) {
+        self.tell_starts();
         let session = self.session.borrow().clone();
         let waker = session.as_ref().unwrap_or(Waker::noop());
         if !matches!(

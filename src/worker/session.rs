@@ -79,6 +79,8 @@ impl Session {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ServeEnd> {
         self.board.set_waker(cx.waker());
         self.executor.out.set_session(cx.waker());
+        // They have had the loop since, which has woken this one if they have not ended.
+        self.executor.out.tell_starts();
         let began = Instant::now();
         loop {
             if let Some(end) = self.requests() {

@@ -17,7 +17,7 @@ use crate::{
     error::{RemoteError, capture},
     observe::log,
     task::Scope,
-    wire::{Outcome, Payload, WorkerFrame},
+    wire::{Outcome, Payload},
     worker::{Ended, LocalFuture, executor::Executor},
 };
 
@@ -128,8 +128,7 @@ impl Future for Tracked {
             Ok(Poll::Pending) => {
                 // Before its name is said to be loud from now on, or the host would take a silent start for none.
                 if !std::mem::replace(&mut this.announced, true) {
-                    let ticket = this.scope.ticket;
-                    this.executor.out.frame(&WorkerFrame::Started { ticket });
+                    this.executor.out.started(this.scope.ticket);
                 }
                 true
             }

@@ -72,6 +72,38 @@ fn what_waits_starts_before_all_that_are_ready_have_had_the_loop() {
     }
 }
 
+/// Their host learns from their ends that they have started, and is woken once for both.
+#[test]
+fn who_is_ready_again_at_once_is_told_of_by_its_end_alone() {
+    let mut program = noting(&Arc::default());
+    program.tasks[0].run = Arc::new(|_, scope, _| {
+        let waits = scope.ticket > 100;
+        Box::pin(async move {
+            if waits {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
+            Ended::Done(Payload::default())
+        })
+    });
+    let left = [None; 200];
+    let said = said_at_once(16, program, Arc::new(now()), &left, async || {});
+    let frames = actix_rt::System::new().block_on(said);
+    let at = |what: &dyn Fn(&WorkerFrame) -> bool| frames.iter().position(what);
+    let mut untold = 0;
+    for nth in 1..=200 {
+        let start = at(&|frame| *frame == WorkerFrame::Started { ticket: nth });
+        let end =
+            at(&|frame| matches!(frame, WorkerFrame::Result { ticket, .. } if *ticket == nth));
+        assert!(start < end, "{nth}: {start:?} {end:?}");
+        assert!(start.is_some() || nth <= 100, "{nth} waited");
+        untold += usize::from(start.is_none());
+    }
+    // Until the name is known to be quick, and whenever it is not for once, they are told of all the same.
+    assert!(untold > 50, "{untold}");
+}
+
 /// So its host knows of the others that they have not, when it dies.
 #[test]
 fn only_so_many_start_of_which_the_end_was_not_written() {
