@@ -1,5 +1,6 @@
 //! How long it takes until a pool of two workers, and a program with one, has its first result, against starting the
-//! same executable until its first byte comes over a socket.
+//! same executable until its first byte comes over a socket; how long until a pool of many has, and how long a task takes while
+//! a pool becomes one.
 //!
 //! Run with `cargo bench --bench startup`, or `-- --quick`.
 
@@ -8,10 +9,10 @@ mod common;
 use std::{
     io::{self, Read, Write},
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use actix_multiprocess::{NoError, Pool, Task, TaskContext, WorkerSpec, Workers};
+use actix_multiprocess::{NoError, Pool, SlotState, Task, TaskContext, WorkerSpec, Workers};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -31,6 +32,8 @@ impl Task for Echo {
 }
 
 const WORKERS: usize = 2;
+
+const MANY: usize = 64;
 
 /// The re-execution that is a small program: a pool, one task, the end.
 const PROGRAM: &str = "program";
@@ -55,9 +58,9 @@ fn main() -> Outcome {
         let (mut pool_first, mut pool_all) = (Vec::new(), Vec::new());
         let (mut whole, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..starts {
-            pool_first.push(system.block_on(pool(&workers, false))?);
+            pool_first.push(system.block_on(pool(&workers, WORKERS, false))?);
             bare.push(runtime.block_on(exec())?);
-            pool_all.push(system.block_on(pool(&workers, true))?);
+            pool_all.push(system.block_on(pool(&workers, WORKERS, true))?);
             whole.push(program_exec()?);
         }
         let bare = percentile(&mut bare, 0.5);
@@ -84,15 +87,38 @@ fn main() -> Outcome {
             );
             table.add_alone(name, Unit::Millis, bar, product);
         }
+        for all in [false, true] {
+            let mut took = Vec::new();
+            for _ in 0..args.amount(5, 1) {
+                took.push(system.block_on(pool(&workers, MANY, all))?);
+            }
+            let what = if all {
+                "all workers ready"
+            } else {
+                "first result"
+            };
+            let name = format!("a pool of {MANY}: creation to {what}");
+            table.add_alone(&name, Unit::Millis, Bar::None, percentile(&mut took, 0.5));
+        }
+        let (mut longest, mut became) = (Vec::new(), Vec::new());
+        for _ in 0..args.amount(5, 1) {
+            let (task, all) = system.block_on(becomes_many(&workers))?;
+            longest.push(task);
+            became.push(all);
+        }
+        let name = format!("{WORKERS} workers become {MANY}");
+        table.add_alone(&name, Unit::Millis, Bar::None, percentile(&mut became, 0.5));
+        let name = "the longest of the tasks meanwhile, one every 0.2 ms";
+        table.add_alone(name, Unit::Millis, Bar::None, percentile(&mut longest, 0.5));
     }
     table.print();
     Ok(())
 }
 
 /// Milliseconds until the first result of a new pool.
-async fn pool(workers: &Workers, all: bool) -> Outcome<f64> {
+async fn pool(workers: &Workers, processes: usize, all: bool) -> Outcome<f64> {
     let began = Instant::now();
-    let mut builder = Pool::builder(workers.clone()).processes(WORKERS);
+    let mut builder = Pool::builder(workers.clone()).processes(processes);
     if all {
         builder = builder.wait_all();
     }
@@ -101,6 +127,32 @@ async fn pool(workers: &Workers, all: bool) -> Outcome<f64> {
     let millis = began.elapsed().as_secs_f64() * 1e3;
     pool.stop().await;
     Ok(millis)
+}
+
+/// Milliseconds of the longest task while a pool becomes larger, and until it has.
+async fn becomes_many(workers: &Workers) -> Outcome<(f64, f64)> {
+    let builder = Pool::builder(workers.clone()).processes(WORKERS).wait_all();
+    let pool = builder.start().await?;
+    for _ in 0..100 {
+        pool.submit(Echo([7; 8])).await?;
+    }
+    let mut longest = 0.0_f64;
+    let began = Instant::now();
+    pool.resize(MANY).await?;
+    loop {
+        let task = Instant::now();
+        pool.submit(Echo([7; 8])).await?;
+        longest = longest.max(task.elapsed().as_secs_f64() * 1e3);
+        let slots = pool.status().await.slots;
+        let ready = slots.iter().filter(|slot| slot.state == SlotState::Ready);
+        if ready.count() == MANY {
+            break;
+        }
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+    let all = began.elapsed().as_secs_f64() * 1e3;
+    pool.stop().await;
+    Ok((longest, all))
 }
 
 /// Milliseconds from exec to the first byte of a process that does nothing else.

@@ -31,7 +31,7 @@ pub enum PoolState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlotState {
-    /// Waits before it starts a worker: back-off, or the circuit is open.
+    /// Waits before it starts a worker: others start, back-off, or the circuit is open.
     #[default]
     Waiting,
     /// The worker was started and is not ready.

@@ -16,7 +16,10 @@ use crate::{
     error::{RemoteError, WorkerStartError, near_names},
     ipc::{Endpoint, PeerExpectation, Stream},
     observe::PoolEvent,
-    supervisor::{PoolCore, control::Looks},
+    supervisor::{
+        PoolCore,
+        control::{Looks, Turn},
+    },
     wire::{
         Assembly, Channel, FrameReader, FrameWriter, Hello, HostFrame, Offer, PROTOCOL, Payload,
         Spares, Token, Welcome, WorkerFrame, codec, parse,
@@ -114,13 +117,14 @@ pub(super) struct Greeted {
 }
 
 /// Reads the offer, answers it, and waits until the worker is ready. `stage` tells how far it came. What it was given without
-/// being meant to it has told by then, if it `looks`.
+/// being meant to it has told by then, if it `looks`. Its `turn` ends when it has introduced itself.
 pub(super) async fn greet(
     core: &PoolCore,
     data: Stream,
     pid: Option<u32>,
     stage: &mut &'static str,
     looks: Option<Looks<'_>>,
+    turn: &Turn<'_>,
 ) -> Result<Greeted, WorkerStartError> {
     let mut link = Link {
         data,
@@ -132,6 +136,7 @@ pub(super) async fn greet(
         (WorkerFrame::Offer(offer), _) => offer,
         _ => return Err(protocol("its first frame is not an offer")),
     };
+    turn.end();
     let indexes = compare(core, &offer, pid)?;
     for inherited in &offer.inherited {
         if core.control.first_sight(inherited) {
@@ -144,7 +149,9 @@ pub(super) async fn greet(
         }
     }
     // Its initializer may take long, and somebody may start meanwhile who was given more.
-    drop(looks);
+    if let Some(looks) = looks {
+        looks.told();
+    }
     let args = core.config.init_args.clone();
     let welcome = Welcome {
         concurrency: core.config.concurrency,

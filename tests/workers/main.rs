@@ -16,6 +16,7 @@ mod process_limits;
 mod recycle;
 mod resize;
 mod runtime;
+mod starting;
 mod supervised;
 mod worker_life;
 mod worker_loss;

@@ -1,12 +1,10 @@
 //! Descriptors that workers are given without being meant to.
 //!
 //! Belongs here: who looks for them, and which have been told of. Does not belong here: looking; telling.
-//! Invariant: of workers that start at the same time one looks. They have the same, and looking takes a tenth of a start.
+//! Invariant: of workers that are to start at the same time one looks, if it comes to tell. They have the same, and looking takes
+//! a tenth of a start.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::HashSet, time::Instant};
 
 use parking_lot::Mutex;
 
@@ -17,32 +15,54 @@ const MOST: usize = 1024;
 
 /// What a pool knows of them.
 #[derive(Debug, Default)]
-pub(super) struct Inheritance {
+pub(super) struct Inheritance(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// A worker that is starting looks.
-    looks: AtomicBool,
-    told: Mutex<HashSet<String>>,
+    looks: bool,
+    /// When the last began to that has told.
+    looked: Option<Instant>,
+    told: HashSet<String>,
 }
 
 /// A worker is to look. Dropped when it has told, or will not.
 #[derive(Debug)]
-pub(crate) struct Looks<'a>(&'a AtomicBool);
+pub(crate) struct Looks<'a> {
+    known: &'a Mutex<Known>,
+    began: Instant,
+}
+
+impl Looks<'_> {
+    /// It has told.
+    pub(crate) fn told(self) {
+        self.known.lock().looked = Some(self.began);
+    }
+}
 
 impl Drop for Looks<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.known.lock().looks = false;
     }
 }
 
 impl Control {
-    /// Whether a worker that starts now is to look.
-    pub(crate) fn looks_for_inherited(&self) -> Option<Looks<'_>> {
-        let looks = &self.inheritance.looks;
-        (!looks.swap(true, Ordering::AcqRel)).then_some(Looks(looks))
+    /// Whether a worker that starts now is to look, and was to start at `asked`.
+    pub(crate) fn looks_for_inherited(&self, asked: Instant) -> Option<Looks<'_>> {
+        let mut known = self.inheritance.0.lock();
+        if known.looks || known.looked.is_some_and(|looked| looked >= asked) {
+            return None;
+        }
+        known.looks = true;
+        Some(Looks {
+            known: &self.inheritance.0,
+            began: Instant::now(),
+        })
     }
 
     /// Whether this descriptor of the host's has not been reported yet.
     pub(crate) fn first_sight(&self, inherited: &str) -> bool {
-        let mut told = self.inheritance.told.lock();
+        let told = &mut self.inheritance.0.lock().told;
         // More are made up by workers that are started again and again.
         told.len() < MOST && told.insert(inherited.to_owned())
     }
@@ -56,7 +76,7 @@ mod tests {
     use crate::sched::RestartRules;
 
     #[test]
-    fn one_of_those_that_start_together_looks() {
+    fn one_of_those_that_are_to_start_together_looks() {
         let second = Duration::from_secs(1);
         let rules = RestartRules {
             budget: None,
@@ -64,10 +84,18 @@ mod tests {
             backoff_min: second,
             backoff_max: second,
         };
-        let control = Control::new(2, rules);
+        let control = Control::new(2, 2, rules);
         for _ in 0..3 {
-            let first = control.looks_for_inherited();
-            assert!(first.is_some() && control.looks_for_inherited().is_none());
+            let asked = Instant::now();
+            // The first has died of something else.
+            for tells in [false, true] {
+                let first = control.looks_for_inherited(asked).unwrap();
+                assert!(control.looks_for_inherited(asked).is_none());
+                if tells {
+                    first.told();
+                }
+            }
+            assert!(control.looks_for_inherited(asked).is_none());
         }
     }
 }

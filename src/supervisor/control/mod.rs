@@ -1,7 +1,7 @@
 //! What is known and decided about workers' lives, where a panic of an actor cannot lose it.
 //!
 //! Belongs here: slots' states, restart policy and rotation; what follows an end (`ends`), who waits for the start
-//! (`starting`), subscribers (`events`), what workers inherit (`inheritance`).
+//! (`starting`), whose turn it is to start (`turns`), subscribers (`events`), what workers inherit (`inheritance`).
 //! Does not belong here: tasks.
 //! Invariant: an actor that lost its own fields finds here all it needs to go on.
 
@@ -10,6 +10,7 @@ mod events;
 mod inheritance;
 mod quarantine;
 mod starting;
+mod turns;
 
 use std::{
     sync::Arc,
@@ -22,6 +23,8 @@ pub(crate) use inheritance::Looks;
 use parking_lot::Mutex;
 use quarantine::Quarantine;
 use starting::Starting;
+pub(crate) use turns::Turn;
+use turns::Turns;
 
 use crate::{
     observe::{PoolState, RetireReason, SlotState},
@@ -88,11 +91,13 @@ impl Inner {
 pub(crate) struct Control {
     inner: Mutex<Inner>,
     inheritance: Inheritance,
+    turns: Turns,
     subscribers: Mutex<Vec<Arc<Subscriber>>>,
 }
 
 impl Control {
-    pub(super) fn new(slots: usize, rules: RestartRules) -> Self {
+    /// With workers that have so many CPUs together.
+    pub(super) fn new(slots: usize, cpus: usize, rules: RestartRules) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 phase: PoolState::Starting,
@@ -110,6 +115,7 @@ impl Control {
                 killed: 0,
             }),
             inheritance: Inheritance::default(),
+            turns: Turns::new(cpus),
             subscribers: Mutex::new(Vec::new()),
         }
     }

@@ -162,7 +162,7 @@ impl PoolCore {
                 inquests: HashMap::new(),
             }),
             queue_limit,
-            control: Control::new(slots, config.rules),
+            control: Control::new(slots, config.lineage.cpus as usize, config.rules),
             fault: Fault::default(),
             this: core.clone(),
             oom_counters: OomCounters::default(),

@@ -2,9 +2,14 @@
 //!
 //! Belongs here: which commands end the wait for a start, or the start. Does not belong here: how it ends then.
 
+use std::{pin::pin, time::Instant};
+
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::supervisor::session::Command;
+use crate::supervisor::{
+    control::{Control, Turn},
+    session::Command,
+};
 
 /// Waits until a worker that has yet to be started is to be none any more, or to wait no longer. Returns whether it is to
 /// start.
@@ -15,6 +20,25 @@ pub(super) async fn told(commands: &mut UnboundedReceiver<Command>) -> bool {
             // There is nothing to kill, and nothing that a proxy's panic could have harmed.
             Some(Command::Kill { .. } | Command::Fail) => {}
             Some(Command::End { .. } | Command::Retire(_)) | None => return false,
+        }
+    }
+}
+
+/// Waits for the turn of a worker that was to start at `asked`. Returns none if it is to start no more.
+pub(super) async fn turn<'a>(
+    control: &'a Control,
+    asked: Instant,
+    commands: &mut UnboundedReceiver<Command>,
+) -> Option<Turn<'a>> {
+    let mut turn = pin!(control.turn(asked));
+    loop {
+        tokio::select! {
+            // What it is told before it has its turn it is told while it is being started, if it need not wait.
+            biased;
+            turn = &mut turn => return Some(turn),
+            starts = told(commands) => if !starts {
+                return None;
+            },
         }
     }
 }
@@ -32,13 +56,14 @@ pub(super) async fn ended(commands: &mut UnboundedReceiver<Command>) -> Option<C
 #[cfg(test)]
 mod tests {
     use std::{
-        pin::pin,
         task::{Context, Poll, Waker},
+        time::Duration,
     };
 
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+    use crate::{observe::RetireReason, sched::RestartRules};
 
     /// Taken for the end that a pool wants, either would leave its slot without a worker for good.
     #[test]
@@ -52,5 +77,41 @@ mod tests {
         }
         commands.send(Command::End { terminate: false }).unwrap();
         assert_eq!(told.as_mut().poll(&mut context), Poll::Ready(false));
+    }
+
+    /// Or to end a pool of many would take as long as to start them.
+    #[test]
+    fn who_waits_for_a_turn_ends_at_once() {
+        let second = Duration::from_secs(1);
+        let rules = RestartRules {
+            budget: None,
+            period: second,
+            backoff_min: second,
+            backoff_max: second,
+        };
+        let control = Control::new(3, 2, rules);
+        let mut context = Context::from_waker(Waker::noop());
+        let (commands, mut receiver) = unbounded_channel();
+        let mut turns = Vec::new();
+        for _ in 0..2 {
+            let mut turn = pin!(turn(&control, Instant::now(), &mut receiver));
+            match turn.as_mut().poll(&mut context) {
+                Poll::Ready(Some(turn)) => turns.push(turn),
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut turn = pin!(turn(&control, Instant::now(), &mut receiver));
+        for command in [
+            Command::Begin,
+            Command::Fail,
+            Command::Kill { at_once: true },
+        ] {
+            commands.send(command).unwrap();
+            assert!(turn.as_mut().poll(&mut context).is_pending());
+        }
+        commands
+            .send(Command::Retire(RetireReason::Resize))
+            .unwrap();
+        assert!(matches!(turn.poll(&mut context), Poll::Ready(None)));
     }
 }

@@ -224,6 +224,7 @@ async fn run(
     commands: &mut UnboundedReceiver<Command>,
 ) -> LifeEnded {
     let slot = birth.slot;
+    let mut asked = Instant::now();
     if birth.delay.is_zero() {
         // Whoever has been told of the end of the one before comes first: to start a process holds the loop for a millisecond.
         tokio::task::yield_now().await;
@@ -236,8 +237,13 @@ async fn run(
             },
             () = tokio::time::sleep(birth.delay) => {}
         }
+        asked = Instant::now();
     }
-    let control = &birth.core.control;
+    let core = Arc::clone(&birth.core);
+    let control = &core.control;
+    let Some(turn) = asked::turn(control, asked, commands).await else {
+        return LifeEnded::Asked;
+    };
     if !control.may_start(slot) {
         return LifeEnded::Held;
     }
@@ -248,14 +254,13 @@ async fn run(
     }
     let generation = control.slot(slot, |record| record.begin(birth.life));
     birth.generation = generation.unwrap_or(0);
-    let birth = &*birth;
-    let core = &*birth.core;
+    let (birth, core) = (&*birth, &*core);
     let mut stage = CONNECTING;
     let started = tokio::select! {
         // Nothing is started for a slot that was wanted for a moment only.
         biased;
         command = ended(commands) => Err(Unready::Asked(command)),
-        started = start(birth, guard, &mut stage) => started.map_err(Unready::Failed),
+        started = start(birth, guard, &mut stage, turn) => started.map_err(Unready::Failed),
     };
     let (greeted, control) = match started {
         Ok(started) => started,

@@ -11,6 +11,7 @@ use crate::{
     observe::{ExitStatus, PoolEvent, SlotState},
     supervisor::{
         LaunchOrder, Launched, confines,
+        control::Turn,
         core::Attached,
         handshake::{self, Connections},
         jitter,
@@ -22,14 +23,15 @@ use crate::{
     wire::{Place, StartConfig, TOKEN_BYTES, Token},
 };
 
-/// Launches, connects and greets.
+/// Launches, connects and greets. The turn is over when it has introduced itself, or could not.
 pub(super) async fn start(
     birth: &Birth,
     guard: &mut Guard,
     stage: &mut &'static str,
+    turn: Turn<'_>,
 ) -> Result<(handshake::Greeted, Stream), WorkerStartError> {
     let limit = birth.core.config.knobs.start_timeout;
-    let looks = birth.core.control.looks_for_inherited();
+    let looks = birth.core.control.looks_for_inherited(turn.asked);
     let (endpoint, token, mut launched) = launch(birth, looks.is_some())?;
     guard.endpoint = endpoint;
     let streams = launched.streams.take();
@@ -65,7 +67,7 @@ pub(super) async fn start(
         // The socket goes with it: nobody can connect any more.
         guard.endpoint = None;
         *stage = "handshake";
-        let greeted = handshake::greet(core, data, expected, stage, looks).await?;
+        let greeted = handshake::greet(core, data, expected, stage, looks, &turn).await?;
         Ok((greeted, control))
     };
     let exited = poll_fn(|cx| {
@@ -77,12 +79,17 @@ pub(super) async fn start(
         }
         launched.process.poll_exit(cx)
     });
+    let late = tokio::time::Instant::now() + limit;
+    let late = async {
+        let _ = tokio::time::timeout_at(late, turn.run_out()).await;
+        tokio::time::sleep_until(late).await;
+    };
     let shaken = tokio::select! {
         // What the worker said before it ended says more than its end.
         biased;
         shaken = shake => Ok(shaken),
         exit = exited => Err(Some(exit)),
-        () = tokio::time::sleep(limit) => Err(None),
+        () = late => Err(None),
     };
     match shaken {
         Ok(Ok((greeted, control))) => {
