@@ -1,7 +1,7 @@
 //! How many workers start at the same time.
 //!
 //! Belongs here: whose turn it is. Does not belong here: what a start is; when one is decided on.
-//! Invariants: no more have a turn than there are turns; one ends when its worker has introduced itself, when its start has
+//! Invariants: no more have a turn than there are turns, not counting a worker in quarantine; one ends when its worker has introduced itself, when its start has
 //! failed or is wanted no more, and after [`LONGEST`] in any case, so that nobody waits for good.
 //!
 //! Until a worker introduces itself, to start it is computing. As many at once as there are CPUs are all ready as soon as if all
@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::supervisor::control::Control;
+use crate::{supervisor::control::Control, task::Slot};
 
 /// How long a turn is at most: some starts of a program with little to load. One that takes longer has much to load or hangs,
 /// and of what it takes only a part is computing.
@@ -56,10 +56,16 @@ impl Turn<'_> {
 
 impl Control {
     /// Waits for the turn of a worker that was to start at `asked`. In the order of asking; dropped, it waits no more.
-    pub(crate) async fn turn(&self, asked: Instant) -> Turn<'_> {
-        Turn {
+    pub(crate) async fn turn(&self, slot: Slot, asked: Instant) -> Turn<'_> {
+        let permit = if slot.is_quarantine() {
+            // There is one such, for tasks that have waited before: for the death of a worker, which others may have died with.
+            None
+        } else {
             // Nobody closes it; if anybody did, that would be no reason to have no workers.
-            permit: RefCell::new(self.turns.0.acquire().await.ok()),
+            self.turns.0.acquire().await.ok()
+        };
+        Turn {
+            permit: RefCell::new(permit),
             asked,
         }
     }
@@ -76,6 +82,8 @@ mod tests {
 
     use super::*;
     use crate::sched::{RestartRules, model::Random};
+
+    const SLOT: Slot = Slot::new(0);
 
     fn control(cpus: usize) -> Control {
         let second = Duration::from_secs(1);
@@ -104,7 +112,7 @@ mod tests {
             for _ in 0..2000 {
                 match random.below(5) {
                     0 | 1 => {
-                        wait.push_back((next, Box::pin(control.turn(Instant::now()))));
+                        wait.push_back((next, Box::pin(control.turn(SLOT, Instant::now()))));
                         next += 1;
                     }
                     2 if !wait.is_empty() => {
@@ -140,12 +148,14 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_turn_that_is_not_ended_runs_out() {
+    async fn a_turn_that_is_not_ended_runs_out_and_quarantine_needs_none() {
         let control = control(1);
-        let first = control.turn(Instant::now()).await;
-        let _second = control.turn(Instant::now()).await;
-        let mut third = pin!(control.turn(Instant::now()));
+        let first = control.turn(SLOT, Instant::now()).await;
+        let _second = control.turn(SLOT, Instant::now()).await;
+        let mut third = pin!(control.turn(SLOT, Instant::now()));
         assert!(polled(&mut third).is_pending());
+        let mut quarantine = pin!(control.turn(Slot::QUARANTINE, Instant::now()));
+        assert!(polled(&mut quarantine).is_ready());
         first.run_out().await;
         assert!(polled(&mut third).is_ready());
     }

@@ -6,9 +6,12 @@ use std::{pin::pin, time::Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::supervisor::{
-    control::{Control, Turn},
-    session::Command,
+use crate::{
+    supervisor::{
+        control::{Control, Turn},
+        session::Command,
+    },
+    task::Slot,
 };
 
 /// Waits until a worker that has yet to be started is to be none any more, or to wait no longer. Returns whether it is to
@@ -27,10 +30,11 @@ pub(super) async fn told(commands: &mut UnboundedReceiver<Command>) -> bool {
 /// Waits for the turn of a worker that was to start at `asked`. Returns none if it is to start no more.
 pub(super) async fn turn<'a>(
     control: &'a Control,
+    slot: Slot,
     asked: Instant,
     commands: &mut UnboundedReceiver<Command>,
 ) -> Option<Turn<'a>> {
-    let mut turn = pin!(control.turn(asked));
+    let mut turn = pin!(control.turn(slot, asked));
     loop {
         tokio::select! {
             // What it is told before it has its turn it is told while it is being started, if it need not wait.
@@ -65,6 +69,8 @@ mod tests {
     use super::*;
     use crate::{observe::RetireReason, sched::RestartRules};
 
+    const SLOT: Slot = Slot::new(0);
+
     /// Taken for the end that a pool wants, either would leave its slot without a worker for good.
     #[test]
     fn neither_a_kill_nor_a_panicked_proxy_ends_a_slot_that_waits() {
@@ -94,13 +100,13 @@ mod tests {
         let (commands, mut receiver) = unbounded_channel();
         let mut turns = Vec::new();
         for _ in 0..2 {
-            let mut turn = pin!(turn(&control, Instant::now(), &mut receiver));
+            let mut turn = pin!(turn(&control, SLOT, Instant::now(), &mut receiver));
             match turn.as_mut().poll(&mut context) {
                 Poll::Ready(Some(turn)) => turns.push(turn),
                 other => panic!("{other:?}"),
             }
         }
-        let mut turn = pin!(turn(&control, Instant::now(), &mut receiver));
+        let mut turn = pin!(turn(&control, SLOT, Instant::now(), &mut receiver));
         for command in [
             Command::Begin,
             Command::Fail,

@@ -241,7 +241,7 @@ async fn run(
     }
     let core = Arc::clone(&birth.core);
     let control = &core.control;
-    let Some(turn) = asked::turn(control, asked, commands).await else {
+    let Some(turn) = asked::turn(control, slot, asked, commands).await else {
         return LifeEnded::Asked;
     };
     if !control.may_start(slot) {
