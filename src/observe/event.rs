@@ -82,7 +82,7 @@ pub enum PoolEvent {
     WorkerReady {
         /// The process.
         worker: WorkerInfo,
-        /// From the decision to start it until now.
+        /// From the beginning of its start until now.
         took: Duration,
     },
     /// A worker ended without having been asked to, or could not be started.

@@ -1,10 +1,13 @@
 //! Descriptors that workers are given without being meant to.
 //!
 //! Belongs here: who looks for them, and which have been told of. Does not belong here: looking; telling.
-//! Invariant: of workers that are to start at the same time one looks, if it comes to tell. They have the same, and looking takes
-//! a tenth of a start.
+//! Invariant: of workers that are to start at the same time one looks, if it comes to tell, and another 100 ms later. They have the
+//! same, nearly, and looking takes a tenth of a start.
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 
@@ -12,6 +15,9 @@ use crate::supervisor::control::Control;
 
 /// How many are warned of.
 const MOST: usize = 1024;
+
+/// For how long those that wait for their turn have what the last one had that looked.
+const SAME: Duration = Duration::from_millis(100);
 
 /// What a pool knows of them.
 #[derive(Debug, Default)]
@@ -49,14 +55,17 @@ impl Drop for Looks<'_> {
 impl Control {
     /// Whether a worker that starts now is to look, and was to start at `asked`.
     pub(crate) fn looks_for_inherited(&self, asked: Instant) -> Option<Looks<'_>> {
+        let now = Instant::now();
         let mut known = self.inheritance.0.lock();
-        if known.looks || known.looked.is_some_and(|looked| looked >= asked) {
+        let same =
+            |looked: Instant| looked >= asked && now.saturating_duration_since(looked) < SAME;
+        if known.looks || known.looked.is_some_and(same) {
             return None;
         }
         known.looks = true;
         Some(Looks {
             known: &self.inheritance.0,
-            began: Instant::now(),
+            began: now,
         })
     }
 
@@ -70,8 +79,6 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::sched::RestartRules;
 
@@ -96,6 +103,10 @@ mod tests {
                 }
             }
             assert!(control.looks_for_inherited(asked).is_none());
+            // So long ago that a host may have opened something since.
+            let long_ago = Instant::now() - 2 * SAME;
+            control.inheritance.0.lock().looked = Some(long_ago);
+            assert!(control.looks_for_inherited(long_ago).is_some());
         }
     }
 }

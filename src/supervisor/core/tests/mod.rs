@@ -1,6 +1,8 @@
 //! What the core keeps apart and does not forget, without a worker or an arbiter.
 
 mod circuit;
+#[cfg(feature = "test-util")]
+mod turns;
 
 use std::{
     sync::Arc,
