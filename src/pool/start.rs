@@ -30,7 +30,8 @@ impl<A> PoolBuilder<A> {
     /// # Errors
     ///
     /// [`StartError::Config`] names a bad value; [`StartError::NoArbiter`] says that the thread runs no actix `System`;
-    /// [`StartError::Worker`] is the cause when the first attempt of every slot has failed.
+    /// [`StartError::Worker`] is the first cause when the first attempt of every slot has failed, or of so many that the rest are not
+    /// tried.
     ///
     /// # Cancel safety
     ///

@@ -44,6 +44,8 @@ struct SlotHistory {
     /// Abnormal exits since the last settled task.
     in_a_row: u32,
     parked: bool,
+    /// It has started a worker.
+    tried: bool,
 }
 
 /// Restart budget and back-off of all slots of a pool.
@@ -77,6 +79,8 @@ impl RestartPolicy {
         let may = self.probing.is_none_or(|prober| prober == slot);
         if !may {
             self.park(slot);
+        } else if let Some(history) = self.slots.get_mut(slot.index() as usize) {
+            history.tried = true;
         }
         may
     }
@@ -92,13 +96,20 @@ impl RestartPolicy {
         }
     }
 
-    /// How long a slot waits before it starts the first worker of a pool, or of one that begins anew.
+    /// How long a slot waits before it starts the first worker of a pool, or of one that begins anew. One that has yet to start any
+    /// may expect what the best of the others can.
     pub(crate) fn first_delay(&self, slot: Slot) -> Duration {
-        match self.slots.get(slot.index() as usize) {
-            None | Some(SlotHistory { in_a_row: 0, .. }) => Duration::ZERO,
+        let known = |history: &SlotHistory| match history.in_a_row {
+            0 => Duration::ZERO,
             // To begin anew takes less patience than to go on, so never at once.
-            Some(history) => self.rules.delay(history.in_a_row.saturating_add(1)),
+            in_a_row => self.rules.delay(in_a_row.saturating_add(1)),
+        };
+        let own = self.slots.get(slot.index() as usize);
+        if let Some(history) = own.filter(|history| history.tried) {
+            return known(history);
         }
+        let tried = self.slots.iter().filter(|history| history.tried);
+        tried.map(known).min().unwrap_or_default()
     }
 
     /// Whether the circuit is open and this slot is the one that tries to close it.

@@ -49,6 +49,8 @@ struct Slots {
     now: Instant,
     phases: Vec<Phase>,
     in_a_row: Vec<u32>,
+    /// Which have ever started a worker.
+    tried: Vec<bool>,
     exits: Vec<Instant>,
     /// The slot that probes while the circuit is open, and when its attempt is due.
     open: Option<(usize, Instant)>,
@@ -73,6 +75,7 @@ impl Slots {
             now,
             phases: vec![Phase::Due(now); slots],
             in_a_row: vec![0; slots],
+            tried: vec![false; slots],
             exits: Vec::new(),
             open: None,
             opened: 0,
@@ -122,6 +125,7 @@ impl Slots {
             Event::Begins(slot) => {
                 let may = self.open.is_none_or(|(prober, _)| prober == slot);
                 assert_eq!(self.policy.may_start(name(slot)), may);
+                self.tried[slot] |= may;
                 self.phases[slot] = if may {
                     Phase::Starting {
                         held: self.open.is_some(),
@@ -189,11 +193,14 @@ impl Slots {
                 self.policy.restart();
                 self.exits.clear();
                 self.open = None;
+                let known = |slot: usize| match self.in_a_row[slot] {
+                    0 => Duration::ZERO,
+                    in_a_row => delay(&self.rules, in_a_row + 1),
+                };
+                let tried = (0..self.tried.len()).filter(|&slot| self.tried[slot]);
+                let least = tried.map(known).min().unwrap_or_default();
                 for (slot, phase) in self.phases.iter_mut().enumerate() {
-                    let delay = match self.in_a_row[slot] {
-                        0 => Duration::ZERO,
-                        in_a_row => delay(&self.rules, in_a_row + 1),
-                    };
+                    let delay = if self.tried[slot] { known(slot) } else { least };
                     assert_eq!(self.policy.first_delay(name(slot)), delay);
                     *phase = Phase::Due(self.now + delay);
                 }
@@ -201,6 +208,7 @@ impl Slots {
             Event::Resize(slots) => {
                 self.phases.resize(slots, Phase::Due(self.now));
                 self.in_a_row.resize(slots, 0);
+                self.tried.resize(slots, false);
                 let mut expected = None;
                 if let Some((prober, due)) = self.open
                     && prober >= slots

@@ -84,6 +84,16 @@ impl Control {
         settle(&mut inner.starting, size);
     }
 
+    /// A slot has to wait until another's worker is ready: those that were tried have failed, and with them its own.
+    pub(crate) fn start_held(&self, slot: Slot) {
+        let mut inner = self.inner.lock();
+        if let Some(starting) = &mut inner.starting {
+            starting.failed.insert(slot);
+        }
+        let size = inner.size;
+        settle(&mut inner.starting, size);
+    }
+
     /// The pool gives up before it has started.
     pub(crate) fn start_escalated(&self) {
         let starting = self.inner.lock().starting.take();

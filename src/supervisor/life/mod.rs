@@ -245,6 +245,7 @@ async fn run(
         return LifeEnded::Asked;
     };
     if !control.may_start(slot) {
+        control.start_held(slot);
         return LifeEnded::Held;
     }
     let decided = Instant::now();
