@@ -11,8 +11,8 @@ use std::{
 
 use crate::common::{self, Act, End, event, events, has, put, seen, signal, status_is};
 use actix_multiprocess::{
-    NoError, Pool, PoolBuilder, PoolEvent, Priority, RoundRobin, Routing, Slot, Submit, Task,
-    TaskContext, TaskHandle, TaskId, TaskMeta, WorkerInfo, WorkerLoad, WorkerSpec,
+    NoError, Pool, PoolBuilder, PoolEvent, Priority, RoundRobin, Routing, Slot, SlotState, Submit,
+    Task, TaskContext, TaskHandle, TaskId, TaskMeta, WorkerInfo, WorkerLoad, WorkerSpec,
     testing::assert_clean, worker_entry,
 };
 use nix::sys::signal::Signal;
@@ -71,7 +71,12 @@ fn a_key_stays_with_its_worker_until_that_ends() {
         for _ in 0..20 {
             assert_eq!(keyed(&pool, "a").await, after);
         }
-        // One that retires gives its keys away as well.
+        // One that retires gives its keys away as well. One that is starting would not be replaced.
+        status_is(&pool, "all take tasks", |status| {
+            let mut slots = status.slots.iter();
+            slots.all(|slot| slot.state == SlotState::Ready)
+        })
+        .await;
         let slots = pool.status().await.slots;
         let old: Vec<_> = slots.iter().map(|slot| slot.pid).collect();
         pool.recycle();
