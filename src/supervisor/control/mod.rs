@@ -120,6 +120,19 @@ impl Control {
         }
     }
 
+    /// One with some rules.
+    #[cfg(test)]
+    pub(super) fn any(slots: usize, cpus: usize) -> Self {
+        let second = Duration::from_secs(1);
+        let rules = RestartRules {
+            budget: None,
+            period: second,
+            backoff_min: second,
+            backoff_max: second,
+        };
+        Self::new(slots, cpus, rules)
+    }
+
     pub(crate) fn phase(&self) -> PoolState {
         self.inner.lock().phase
     }

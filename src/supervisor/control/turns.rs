@@ -81,20 +81,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::sched::{RestartRules, model::Random};
+    use crate::sched::model::Random;
 
     const SLOT: Slot = Slot::new(0);
-
-    fn control(cpus: usize) -> Control {
-        let second = Duration::from_secs(1);
-        let rules = RestartRules {
-            budget: None,
-            period: second,
-            backoff_min: second,
-            backoff_max: second,
-        };
-        Control::new(8, cpus, rules)
-    }
 
     fn polled<T>(waits: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
         waits.as_mut().poll(&mut Context::from_waker(Waker::noop()))
@@ -105,7 +94,7 @@ mod tests {
     fn as_many_have_a_turn_as_there_are_turns_in_the_order_of_asking() {
         let mut random = Random::new(7);
         for cpus in [0, 1, 2, 3, 8] {
-            let control = control(cpus);
+            let control = Control::any(8, cpus);
             let most = cpus.max(LEAST);
             let (mut have, mut wait) = (Vec::new(), VecDeque::new());
             let mut next = 0;
@@ -149,7 +138,7 @@ mod tests {
 
     #[actix::test]
     async fn a_turn_that_is_not_ended_runs_out_and_quarantine_needs_none() {
-        let control = control(1);
+        let control = Control::any(8, 1);
         let first = control.turn(SLOT, Instant::now()).await;
         let _second = control.turn(SLOT, Instant::now()).await;
         let mut third = pin!(control.turn(SLOT, Instant::now()));

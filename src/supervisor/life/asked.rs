@@ -59,15 +59,12 @@ pub(super) async fn ended(commands: &mut UnboundedReceiver<Command>) -> Option<C
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        task::{Context, Poll, Waker},
-        time::Duration,
-    };
+    use std::task::{Context, Poll, Waker};
 
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::{observe::RetireReason, sched::RestartRules};
+    use crate::observe::RetireReason;
 
     const SLOT: Slot = Slot::new(0);
 
@@ -88,14 +85,7 @@ mod tests {
     /// Or to end a pool of many would take as long as to start them.
     #[test]
     fn who_waits_for_a_turn_ends_at_once() {
-        let second = Duration::from_secs(1);
-        let rules = RestartRules {
-            budget: None,
-            period: second,
-            backoff_min: second,
-            backoff_max: second,
-        };
-        let control = Control::new(3, 2, rules);
+        let control = Control::any(3, 2);
         let mut context = Context::from_waker(Waker::noop());
         let (commands, mut receiver) = unbounded_channel();
         let mut turns = Vec::new();
