@@ -1,8 +1,9 @@
 //! How many workers start at the same time.
 //!
 //! Belongs here: whose turn it is. Does not belong here: what a start is; when one is decided on.
-//! Invariants: no more have a turn than there are turns, not counting a worker in quarantine; one ends when its worker has introduced itself, when its start has
-//! failed or is wanted no more, and [`LONGEST`] after its process was started in any case, so that nobody waits for good.
+//! Invariants: no more have a turn than there are turns, not counting a worker in quarantine; one ends when its worker has
+//! introduced itself, when its start has failed or is wanted no more, and [`LONGEST`] after its process was started in any
+//! case, so that nobody waits for good.
 //!
 //! Until a worker introduces itself, to start it is computing. As many at once as there are CPUs are all ready as soon as if all
 //! began at once, and the first of them before it has shared its CPU with the last. What comes then, its initializer, may as
@@ -17,8 +18,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{supervisor::control::Control, task::Slot};
 
-/// How long a turn is at most once the process is there: some starts of a program with little to load. One that takes longer has much to load or hangs,
-/// and of what it takes only a part is computing.
+/// How long a turn is at most once the process is there: some starts of a program with little to load. One that takes longer
+/// has much to load or hangs, and of what it takes only a part is computing.
 const LONGEST: Duration = Duration::from_millis(10);
 
 /// So many have a turn at least: while one computes another is being started by the host.
